@@ -1,0 +1,1 @@
+"""headstart: does self-supervised pretraining give my classifier a head start?"""

@@ -1,0 +1,202 @@
+"""How alike two models' attribution maps of the same images are.
+
+Maps are normalised one by one, a ← clip(a / P99(|a|), −1, 1): the largest value alone would let
+one pixel set the scale, and min–max would move the meaning of 0. A raw similarity means nothing
+without its floor, as untrained networks are alike too: see ``floor``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+from scipy.stats import rankdata
+
+from headstart.types import Doubles
+
+Array = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+
+MEASURES = ("rmse", "ssim", "spearman", "top_iou", "pearson")
+CELLS = 14  # maps are averaged to 14 × 14 cells before they are ranked
+TOP = 0.1  # share of the pixels that count as the most important
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Means over the images that have a map from both models.
+
+    ``rmse`` from 0 (identical) to 2; ``ssim``, ``spearman`` and ``pearson`` up to 1 (identical);
+    ``top_iou`` from 0 to 1. NaN if no image could be measured. ``n`` images were used and
+    ``left_out`` were not, as one of the models has no map of them.
+    """
+
+    rmse: float
+    ssim: float
+    spearman: float
+    top_iou: float
+    pearson: float
+    n: int
+    left_out: int
+
+
+def normalise(maps: Array) -> Doubles:
+    """Each map of (M, H, W) divided by the 99th percentile of its size, and cut at −1 and 1.
+
+    A map with fewer than 1 % of its pixels different from 0 is divided by its largest size; one
+    that is 0 everywhere stays so.
+    """
+    a = np.asarray(maps, dtype=np.float64)
+    size = np.abs(a)
+    scale = np.percentile(size, 99, axis=(-2, -1), keepdims=True)
+    scale = np.where(scale > 0, scale, size.max(axis=(-2, -1), keepdims=True))
+    return np.clip(a / np.where(scale > 0, scale, 1), -1, 1)
+
+
+def rmse(a: Array, b: Array) -> float:
+    """Root of the mean squared difference of two maps (H, W)."""
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def ssim(a: Array, b: Array, data_range: float) -> float:
+    """Mean structural similarity of two maps (H, W) (Wang et al., 2004, equation 13).
+
+    Gaussian window of 11 × 11 with σ = 1.5, K₁ = 0.01, K₂ = 0.03, population variances, and no
+    border pixels, as in the paper. ``data_range`` is the width of the scale the maps live on: 1
+    for [0, 1], 2 for [−1, 1]. A range too large makes any two maps look alike.
+
+    Raises:
+        ValueError: maps smaller than the window, or a ``data_range`` that does not fit them.
+    """
+    if min(a.shape) < 11:
+        raise ValueError(f"SSIM needs maps of at least 11 × 11 pixels, not {a.shape}")
+    _check_range(a, b, data_range)
+
+    def local_mean(values: Array) -> Doubles:
+        return np.asarray(gaussian_filter(values, sigma=1.5, radius=5)[5:-5, 5:-5])
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    mean_a, mean_b = local_mean(a), local_mean(b)
+    var_a, var_b = local_mean(a * a) - mean_a**2, local_mean(b * b) - mean_b**2
+    covariance = local_mean(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * covariance + c2) / (var_a + var_b + c2)
+    return float(np.mean(luminance * structure))
+
+
+def pearson(a: Array, b: Array) -> float:
+    """Correlation of two maps (H, W), sign included; NaN if one of them is constant."""
+    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
+    size = np.sqrt((x @ x) * (y @ y))
+    return float(np.clip(x @ y / size, -1, 1)) if size > 0 else float("nan")
+
+
+def spearman(a: Array, b: Array) -> float:
+    """Rank correlation of the sizes of two maps (H, W), averaged to at most 14 × 14 cells.
+
+    NaN if one of them is the same in all cells.
+    """
+    x, y = _cells(np.abs(a)), _cells(np.abs(b))
+    if min(np.ptp(x) - 1e-9 * x.max(), np.ptp(y) - 1e-9 * y.max()) <= 0:
+        return float("nan")
+    return pearson(rankdata(x), rankdata(y))
+
+
+def top_iou(a: Array, b: Array) -> float:
+    """Overlap of the 10 % largest |values| of two maps (H, W): intersection over union.
+
+    Pixels equal to the last one in count too, zeros never. NaN if both maps are 0.
+    """
+    x, y = _top(np.abs(a)), _top(np.abs(b))
+    either = np.count_nonzero(x | y)
+    return float(np.count_nonzero(x & y) / either) if either else float("nan")
+
+
+def compare_images(maps_a: Array, maps_b: Array, use: Mask | None = None) -> dict[str, Doubles]:
+    """Each of ``MEASURES`` for each of M images, (M,); NaN where one model has no map.
+
+    Row i of ``maps_a`` and ``maps_b`` (M, H, W) belong to the same image. ``use`` (M,) leaves
+    out images whose maps did not converge. If any value is negative, both models' maps live on
+    [−1, 1], else on [0, 1].
+
+    Raises:
+        ValueError: different shapes, values that are not finite, or maps below 11 × 11 pixels.
+    """
+    if maps_a.shape != maps_b.shape or maps_a.ndim != 3:
+        raise ValueError(f"maps must both be (M, H, W), not {maps_a.shape} and {maps_b.shape}")
+    if not (np.isfinite(maps_a).all() and np.isfinite(maps_b).all()):
+        raise ValueError("maps must be finite")
+    usable = _varies(maps_a) & _varies(maps_b) & (True if use is None else np.asarray(use, bool))
+    data_range = 2.0 if min(maps_a.min(initial=0), maps_b.min(initial=0)) < 0 else 1.0
+    table = np.full((len(MEASURES), len(maps_a)), np.nan)
+    for i in np.flatnonzero(usable):
+        a, b = normalise(maps_a[i]), normalise(maps_b[i])
+        table[:, i] = (
+            rmse(a, b),
+            ssim(a, b, data_range),
+            spearman(a, b),
+            top_iou(a, b),
+            pearson(a, b),
+        )
+    return dict(zip(MEASURES, table, strict=True))
+
+
+def compare(maps_a: Array, maps_b: Array, use: Mask | None = None) -> Similarity:
+    """Means of ``compare_images`` over the images; those without a map are left out and counted."""
+    measures = compare_images(maps_a, maps_b, use)
+    n = int(np.count_nonzero(np.isfinite(measures["rmse"])))
+    means = {name: _mean_of_known(values) for name, values in measures.items()}
+    return Similarity(**means, n=n, left_out=len(maps_a) - n)
+
+
+def floor(trained: Array, random_weights: Array, use: Mask | None = None) -> Similarity:
+    """How alike a trained model's maps are to those of the same network with random weights.
+
+    This is the model randomisation test of Adebayo et al. (2018), with all weights randomised at
+    once. Two trained models say something only by how far they are above it.
+    """
+    return compare(trained, random_weights, use)
+
+
+def _check_range(a: Array, b: Array, data_range: float) -> None:
+    """Refuse a range the values exceed, or of which they fill less than half."""
+    low, high = min(a.min(), b.min()), max(a.max(), b.max())
+    size = max(abs(low), abs(high))
+    natural = 2 * size if low < 0 else size
+    if not (high - low) * (1 - 1e-6) <= data_range <= 2 * natural * (1 + 1e-6):
+        raise ValueError(f"data_range {data_range:g} does not fit values from {low:g} to {high:g}")
+
+
+def _varies(maps: Array) -> Mask:
+    """(M,) whether a map has different values, beyond rounding."""
+    size = np.abs(maps).max(axis=(1, 2), initial=0)
+    return np.asarray(np.ptp(maps, axis=(1, 2)) > 1e-6 * size)
+
+
+def _cells(a: Array) -> Doubles:
+    """Averages over a grid of at most 14 × 14 cells, which overlap where sizes do not divide."""
+    rows, columns = (_averaging(side) for side in a.shape)
+    return np.asarray(rows @ a @ columns.T)
+
+
+def _averaging(side: int) -> Doubles:
+    """A matrix (cells, side) whose rows average the pixels of one cell each."""
+    count = min(CELLS, side)
+    cell, pixel = np.arange(count)[:, None], np.arange(side)
+    start, stop = cell * side // count, -(-(cell + 1) * side // count)
+    inside = (pixel >= start) & (pixel < stop)
+    return np.asarray(inside / inside.sum(axis=1, keepdims=True))
+
+
+def _top(size: Array) -> Mask:
+    count = max(1, round(TOP * size.size))
+    smallest = np.partition(size, -count, axis=None)[-count]
+    return np.asarray((size >= smallest) & (size > 0))
+
+
+def _mean_of_known(values: Doubles) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

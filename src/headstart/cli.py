@@ -1,0 +1,231 @@
+"""The command line: parses, calls, prints. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from headstart.config import Study
+    from headstart.stages.report import Outcome
+
+app = typer.Typer(
+    help="Does self-supervised pretraining give my classifier a head start? Two folders of images "
+    "in, one honest report out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def run(  # noqa: PLR0913 - the signature is the command line
+    study: Annotated[
+        Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
+    ] = None,
+    unlabeled: Annotated[
+        Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
+    ] = None,
+    labeled: Annotated[
+        Path | None,
+        typer.Option(help="Class folders, with or without train/validation/test above them."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The run folder; run again to resume.")] = Path(
+        "runs/study"
+    ),
+    methods: Annotated[
+        str | None, typer.Option(help="Which of moco,simclr,simsiam,byol (default: all).")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Like 0,1,2: a seed changes everything random.")
+    ] = None,
+    label_fractions: Annotated[
+        str | None, typer.Option(help="Like 0.1,1.0: shares of the labels to learn from.")
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A timm or torchvision name, like resnet50.")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, pixels.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a pretraining step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of pretraining.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="small (default) or paper: whose hyper-parameters.")
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(help="quick, standard or paper; 'headstart presets' says what each costs."),
+    ] = "standard",
+    margin: Annotated[
+        float | None, typer.Option(help="Smallest difference that matters, as a share.")
+    ] = None,
+    on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="At most so many pool images, and of each class: try before you pay."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
+    ] = False,
+) -> None:
+    """Compare self-supervised pretraining with supervised training on your images."""
+    flags = {
+        "data.unlabeled": unlabeled,
+        "data.labeled": labeled,
+        "data.limit": limit,
+        "methods": methods,
+        "seeds": _numbers(seeds, "--seeds", int),
+        "label_fractions": _numbers(label_fractions, "--label-fractions", float),
+        "encoder.backbone": backbone,
+        "encoder.image_size": image_size,
+        "pretrain.batch_size": batch_size,
+        "pretrain.epochs": epochs,
+        "pretrain.recipe": recipe,
+        "pretrain.on_collapse": on_collapse,
+        "compare.margin": margin,
+        "engine.device": device,
+    }
+    _run(_study(preset, study, set_ or [], flags), out, json=json)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the images and the run go.")] = Path("runs/demo"),
+    shortcut: Annotated[
+        float, typer.Option(help="0 … 1: how far the background predicts the class.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the generated images.")] = 0,
+    images_only: Annotated[
+        bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
+    ] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
+    ] = False,
+) -> None:
+    """Generate nine classes of bags, run every arm on them, and write the report."""
+    from headstart.data.synthetic import BagsSpec, generate
+    from headstart.terminal import Terminal
+
+    bags = out / "bags"
+    spec = BagsSpec(
+        pool=800,
+        train_per_class=30,
+        validation_per_class=12,
+        test_per_class=24,
+        size=96,
+        shortcut=shortcut,
+        seed=seed,
+    )
+    terminal = Terminal()
+    with terminal:
+        generate(bags, spec, lambda done, total: terminal.progress("drawing bags", done, total))
+    if images_only:
+        typer.echo(bags)
+        return
+    flags = {
+        "data.unlabeled": bags / "unlabeled",
+        "data.labeled": bags / "labeled",
+        "label_fractions": [0.2, 1.0],
+    }
+    _run(_study("quick", None, set_ or [], flags), out / "run", json=json)
+
+
+@app.command()
+def presets() -> None:
+    """Say what each preset sets, and what it costs."""
+    import inspect
+
+    from headstart.config import PRESETS
+
+    for name, preset in PRESETS.items():
+        typer.echo(f"{name}: {inspect.getdoc(preset)}\n")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
+    from headstart.config import StudyError
+
+    try:
+        app()
+    except StudyError as error:
+        print(f"headstart: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("headstart: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(study: Study, out: Path, *, json: bool) -> None:
+    from headstart.pipeline import run_study
+    from headstart.terminal import Terminal
+
+    terminal = Terminal()
+    command = shlex.join(["headstart", *sys.argv[1:]])
+    with terminal:
+        outcome = run_study(study, out, terminal, command)
+    _say(outcome, terminal)
+    if json:
+        print(outcome.results_path)
+
+
+def _say(outcome: Outcome, terminal: Any) -> None:
+    """The table of arms, the sentences that can be stood by, and where the report is."""
+    from headstart.reporting.summary import summary_table, verdict_lines
+
+    terminal.show(summary_table(outcome.results))
+    for line in verdict_lines(outcome.results):
+        terminal.line(line)
+    terminal.line(f"Report: {outcome.report_path}")
+
+
+def _study(preset: str, file: Path | None, assignments: list[str], flags: dict[str, Any]) -> Study:
+    from difflib import get_close_matches
+
+    from headstart.config import (
+        PRESETS,
+        StudyError,
+        build_study,
+        read_assignment,
+        read_study_file,
+    )
+
+    if preset not in PRESETS:
+        near = get_close_matches(preset, PRESETS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise StudyError(f"--preset: '{preset}' is not one of {', '.join(PRESETS)}{hint}")
+    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {preset}", PRESETS[preset]())]
+    if file is not None:
+        layers.append((str(file), read_study_file(file)))
+    layers += [(f"--set {text}", read_assignment(text)) for text in assignments]
+    for key, value in flags.items():
+        if value is not None:
+            flag = "--" + key.rpartition(".")[2].replace("_", "-")
+            layers.append((flag, _nested(key, value)))
+    return build_study(layers)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _numbers(text: str | None, flag: str, kind: type) -> list[Any] | None:
+    from headstart.config import StudyError
+
+    if text is None:
+        return None
+    try:
+        return [kind(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise StudyError(f"{flag} {text}: write numbers with commas, like 0,1,2") from None

@@ -1,0 +1,498 @@
+"""A study, written down: every setting with its default, its limits and its reason.
+
+The order of authority is preset < study file < ``--set`` < flags. An unknown key is an error that
+names the nearest known one. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core.core_schema import ValidationInfo
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class StudyError(ValueError):
+    """A mistake in what the user asked for, told in one line: what, where, what to do."""
+
+    def __init__(self, line: str) -> None:
+        # Keys and paths may hold line breaks and broken letters; a terminal must not see them.
+        super().__init__("".join(c if c.isprintable() else " " for c in line))
+
+
+class Frozen(BaseModel):
+    """A group of settings: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads ``yes`` and ``on`` as true, which would pass for 1."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("cannot be a yes or no")
+        return value
+
+
+# --- what a recipe is made of ------------------------------------------------------------------
+
+
+class Optim(Frozen):
+    """An optimiser and its schedule."""
+
+    name: Literal["sgd", "lars", "adamw"] = "sgd"
+    lr: Positive = 0.06
+    """Base learning rate; ``scale`` says how it grows with the batch size B."""
+    scale: Literal["linear", "sqrt", "none"] = "linear"
+    """lr·B/256, lr·√B, or lr as it stands."""
+    momentum: Probability = 0.9
+    weight_decay: NotNegative = 5e-4
+    decay_norm_and_bias: bool = False
+    warmup_epochs: NotNegative = 0.0
+    """Linear warm-up, moved every step; at most a tenth of the run."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    cosine_per: Literal["step", "epoch"] = "step"
+
+
+class View(Frozen):
+    """How one random view of an image is made; a ``*_p`` is the chance that it happens."""
+
+    crop: tuple[Share, Share] = (0.2, 1.0)
+    """Area of the crop as a share of the image, smallest and largest."""
+    aspect: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip_p: Probability = 0.5
+    jitter_p: Probability = 0.8
+    brightness: NotNegative = 0.4
+    contrast: NotNegative = 0.4
+    saturation: NotNegative = 0.4
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Largest turn of the colour circle, as a share of the whole circle."""
+    gray_p: Probability = 0.2
+    blur_p: Probability = 0.5
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    """Standard deviation of the blur in pixels of the view; the kernel spans a tenth of it."""
+    solarize_p: Probability = 0.0
+
+    @field_validator("crop", "aspect", "blur_sigma")
+    @classmethod
+    def _smallest_first(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if limits[0] > limits[1]:
+            raise ValueError(f"the smallest comes first, not {limits[0]:g} before {limits[1]:g}")
+        return limits
+
+
+class Recipe(Frozen):
+    """Everything that turns a method's equation into a training: its settings, optimiser, views."""
+
+    settings: dict[str, Any] = {}
+    """Keyword arguments of the method's constructor."""
+    optim: Optim = Optim()
+    view1: View = View()
+    view2: View = View()
+
+
+# --- the study ---------------------------------------------------------------------------------
+
+
+class Data(Frozen):
+    """Where the images are and how they are parted."""
+
+    unlabeled: Path | None = None
+    """A folder tree of images in any nesting; without it only the labelled training images are
+    pretrained on."""
+    labeled: Path | None = None
+    """Class folders, with or without train/validation/test above them."""
+    train_joins_pool: bool = True
+    """Whether labelled training images (never validation or test) join the unlabelled pool."""
+    split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)
+    """Train, validation and test shares, where the folders do not say."""
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    """Of a split that has to be made; the study's seeds share it."""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """At most so many pool images, and so many of each class: to try a study."""
+    cache: Path | None = None
+    """Folder of the decoded pixels, shared by runs; by default ``.headstart-cache`` beside the
+    run."""
+    cache_factor: Annotated[float, Field(ge=1, le=4)] = 1.25
+    """Side of a cached image over the training size."""
+
+    @field_validator("split")
+    @classmethod
+    def _sums_to_one(cls, split: tuple[float, ...]) -> tuple[float, ...]:
+        if abs(sum(split) - 1) > 1e-6:
+            raise ValueError(f"the three shares must sum to 1, not {sum(split):g}")
+        return split
+
+
+class EncoderSettings(Frozen):
+    """The backbone that every arm shares, and its start."""
+
+    backbone: str = "resnet18"
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 128
+    stem: Literal["standard", "small"] = "standard"
+    weights: str = "random"
+    """``random``, ``pretrained`` (fetched), or a local .safetensors, .pth or .pt file."""
+
+
+class Pretrain(Frozen):
+    """How long and in what batches every self-supervised method trains."""
+
+    epochs: Annotated[int, Field(ge=1)] = 200
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    recipe: Literal["small", "paper"] = "small"
+    drop_last: bool = True
+    """Leave out an epoch's ragged last batch, as the papers do (a last batch of 1 always is)."""
+    check_epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Collapse is looked for every so many epochs."""
+    on_collapse: Literal["stop", "warn"] = "stop"
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+
+
+class Finetune(Frozen):
+    """End-to-end training on labels: the supervised arm and every fine-tuned one, alike."""
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    lrs: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    """Tried one after the other (per 256 images), each with each weight decay; the best on
+    validation is kept."""
+    weight_decays: Annotated[tuple[NotNegative, ...], Field(min_length=1)] = (1e-4, 1e-3)
+    patience: Share = 0.15
+    """Stop when validation has not improved for this share of the epochs (at least 5)."""
+    augment: bool = True
+    """Random crop and flip; without it the evaluation transform."""
+    min_steps: Annotated[int, Field(ge=1)] = 200
+    """Small label budgets repeat their images so that a trial has at least so many steps."""
+
+
+class Classify(Frozen):
+    """How frozen and fine-tuned encoders become classifiers."""
+
+    protocols: tuple[Literal["linear", "knn", "finetune"], ...] = ("linear", "knn", "finetune")
+    knn_k: Annotated[int, Field(ge=1)] = 20
+    knn_temperature: Positive = 0.07
+    finetune: Finetune = Finetune()
+
+
+class Explain(Frozen):
+    """Attribution maps: on how many test images, and which."""
+
+    images: Annotated[int, Field(ge=0)] = 96
+    attributions: tuple[str, ...] = ("saliency", "integrated_gradients")
+    pictures: Annotated[int, Field(ge=0)] = 6
+    """How many of the images are drawn for people."""
+
+
+class Compare(Frozen):
+    """The smallest difference that matters, and how carefully it is looked for."""
+
+    margin: Share = 0.02
+    replicates: Annotated[int, Field(ge=100)] = 10_000
+
+
+class EngineSettings(Frozen):
+    """Where and in what numbers it runs; only ``precision`` changes what is computed."""
+
+    device: str = "auto"
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    compile: bool = False
+
+
+class Study(Frozen):
+    """The whole of a study, as ``study.yaml`` spells it."""
+
+    data: Data = Data()
+    encoder: EncoderSettings = EncoderSettings()
+    methods: dict[str, dict[str, Any]] = {"moco": {}, "simclr": {}, "simsiam": {}, "byol": {}}
+    """Methods by name, each with what it changes of its recipe."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    label_fractions: tuple[Share, ...] = (1.0,)
+    pretrain: Pretrain = Pretrain()
+    classify: Classify = Classify()
+    explain: Explain = Explain()
+    compare: Compare = Compare()
+    engine: EngineSettings = EngineSettings()
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _by_name(cls, methods: Any) -> Any:
+        """Accept ``[moco, simclr]`` and ``moco,simclr`` for ``{moco: {}, simclr: {}}``."""
+        if isinstance(methods, str):
+            methods = [m.strip() for m in methods.split(",") if m.strip()]
+        if isinstance(methods, list | tuple):
+            return {str(m): {} for m in methods}
+        return {k: v or {} for k, v in methods.items()} if isinstance(methods, dict) else methods
+
+    @field_validator("seeds", "label_fractions")
+    @classmethod
+    def _distinct(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not values or len(set(values)) != len(values):
+            raise ValueError("needs at least one value, and each only once")
+        return tuple(sorted(values))
+
+    def recipe(self, method: str) -> Recipe:
+        """The named method's recipe with this study's changes, checked against its signature."""
+        return resolve_recipe(self, method)
+
+
+# --- presets -----------------------------------------------------------------------------------
+
+
+def quick() -> dict[str, Any]:
+    """A first look: ResNet-18 at 48 px, 12 epochs, one trial of fine-tuning.
+
+    Costs about a minute a method for 1,500 images on two CPU cores. Too short for a verdict about
+    a method; long enough to see that everything works on your images.
+    """
+    return {
+        "encoder": {"backbone": "resnet18", "image_size": 48},
+        "pretrain": {"epochs": 12, "batch_size": 64},
+        "classify": {
+            "finetune": {"epochs": 12, "lrs": [0.1], "weight_decays": [1e-4], "min_steps": 60}
+        },
+        "explain": {"images": 18, "pictures": 4},
+    }
+
+
+def standard() -> dict[str, Any]:
+    """The default: ResNet-18 at 128 px, 200 epochs, ten trials of fine-tuning per arm.
+
+    Costs about an hour a method for 10,000 images on one recent GPU; days on CPU cores.
+    """
+    return {}
+
+
+def paper() -> dict[str, Any]:
+    """The reference study as it is stated: ResNet-50, 256 px, batch 32, 1,500 epochs, 150 epochs
+    for the classifier without augmentation.
+
+    Costs weeks on one GPU for its 32,642 images. With batches of 32 SimCLR has 62 negatives and
+    BatchNorm sees 32 images: kept because the study did so, not because it is wise.
+    """
+    return {
+        "encoder": {"backbone": "resnet50", "image_size": 256},
+        "pretrain": {"epochs": 1500, "batch_size": 32, "recipe": "paper"},
+        "classify": {"finetune": {"epochs": 150, "batch_size": 32, "augment": False}},
+    }
+
+
+PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
+    "quick": quick,
+    "standard": standard,
+    "paper": paper,
+}
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+# What PyYAML raises for text it cannot read: its constructors let Python's own errors through.
+_NOT_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+    RecursionError,
+)
+
+
+def build_study(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Study:
+    """Merge layers of settings, later over earlier, and check the whole.
+
+    Args:
+        layers: pairs of where the settings come from (for the error line) and the nested settings.
+
+    Raises:
+        StudyError: one line naming the key, what is wrong with it, and the nearest known key.
+    """
+    merged: dict[str, Any] = {}
+    study = Study()
+    for source, layer in layers:
+        merged = _merge(merged, layer)
+        try:
+            study = Study.model_validate(merged)
+        except ValidationError as error:
+            raise StudyError(f"{source}: {explain_validation(error, Study)}") from None
+        for method in study.methods:
+            try:
+                study.recipe(method)
+            except StudyError as error:
+                raise StudyError(f"{source}: {error}") from None
+    return study
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """The nested settings of a YAML study file; relative paths are taken from its folder.
+
+    Raises:
+        StudyError: the file is missing, unreadable, or not a mapping.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror or error}") from None
+    except _NOT_YAML as error:
+        line = " ".join(str(error).split())[:160]
+        raise StudyError(f"{path}: not readable as YAML: {line}") from None
+    if not isinstance(settings, dict):
+        raise StudyError(
+            f"{path}: must hold 'key: value' lines, like 'label_fractions: [0.1, 1.0]'"
+        )
+    _anchor(settings.get("data"), ("unlabeled", "labeled", "cache"), path.parent)
+    encoder = settings.get("encoder")
+    if isinstance(encoder, dict) and encoder.get("weights") not in ("random", "pretrained"):
+        _anchor(encoder, ("weights",), path.parent)
+    return settings
+
+
+def _anchor(group: Any, keys: tuple[str, ...], folder: Path) -> None:
+    """Make the named paths of a group of settings relative to ``folder``; ``~`` is the home."""
+    for key in keys:
+        if isinstance(group, dict) and isinstance(group.get(key), str):
+            group[key] = str(folder / os.path.expanduser(group[key]))
+
+
+def read_assignment(text: str) -> dict[str, Any]:
+    """``a.b=value`` as nested settings; the value is read as YAML, so ``[1, 2]`` is a list.
+
+    Raises:
+        StudyError: there is no ``=`` or no key.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")):
+        raise StudyError(f"--set {text}: write key=value, like pretrain.epochs=200")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except _NOT_YAML:
+        nested = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def explain_validation(
+    error: ValidationError, model: type[BaseModel], also: tuple[str, ...] = ()
+) -> str:
+    """The first fault of a pydantic error as one line: key, fault, and the nearest known key.
+
+    ``also`` are keys that are known beside the fields of ``model``.
+    """
+    first = error.errors()[0]
+    loc = [str(part) for part in first["loc"]]
+    where = ".".join(loc)
+    if first["type"] == "extra_forbidden":
+        known = [*_fields_at(model, loc[:-1]), *(also if len(loc) == 1 else ())]
+        near = get_close_matches(loc[-1], known, n=1)
+        return f"{where}: unknown setting" + (f"; did you mean '{near[0]}'?" if near else "")
+    got = (
+        f", not {first['input']!r}" if isinstance(first["input"], str | int | float | bool) else ""
+    )
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower()}{message[1:]}{got}"
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries joined; a list of methods selects, and keeps what was set of them."""
+    merged = dict(base)
+    for key, value in over.items():
+        if key == "methods" and isinstance(value, str | list | tuple):
+            chosen = Study._by_name(value)
+            known = merged.get("methods", {})
+            merged[key] = {name: known.get(name, {}) for name in chosen}
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+# --- recipes -----------------------------------------------------------------------------------
+
+
+_PARTS = ("optim", "view1", "view2", "views")
+
+
+def resolve_recipe(study: Study, method: str) -> Recipe:
+    """A method's own recipe (``small`` or ``paper``) under the study's changes.
+
+    Changes are the method's keyword arguments, and ``optim``, ``view1``, ``view2``, or ``views``
+    for both.
+
+    Raises:
+        StudyError: unknown method or setting, or a value outside its limits.
+    """
+    from headstart.methods import METHODS
+
+    if method not in METHODS:
+        near = get_close_matches(method, METHODS, n=1)
+        names = ", ".join(f"'{name}'" for name in METHODS)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise StudyError(f"methods: '{method}' is not one of {names}{hint}")
+    kind = METHODS[method]
+    recipe = kind.recipe(study.pretrain.recipe, study.pretrain.epochs)
+    changes = dict(study.methods.get(method, {}))
+    given = {name: _settings_in(changes.pop(name, None), method, name) for name in _PARTS}
+    parts = {name: {**given["views"], **given[name]} for name in ("view1", "view2")}
+    parts["optim"] = given["optim"]
+    nested = {name: {**getattr(recipe, name).model_dump(), **part} for name, part in parts.items()}
+    try:
+        checked = Recipe.model_validate(nested)
+    except ValidationError as error:
+        raise StudyError(f"methods.{method}.{explain_validation(error, Recipe)}") from None
+    settings = {**recipe.settings, **changes}
+    signature = _signature_model(method, kind.__init__)
+    try:
+        valid = signature.model_validate(settings)
+    except ValidationError as error:
+        fault = explain_validation(error, signature, also=_PARTS)
+        raise StudyError(f"methods.{method}.{fault}") from None
+    return checked.model_copy(update={"settings": valid.model_dump()})
+
+
+def _settings_in(value: Any, method: str, name: str) -> dict[str, Any]:
+    if value is None:  # a key with nothing after it changes nothing
+        return {}
+    if not isinstance(value, Mapping):
+        raise StudyError(f"methods.{method}.{name}: must hold 'key: value' settings, not {value!r}")
+    return dict(value)
+
+
+def _signature_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
+    """A pydantic model of a constructor's keyword-only arguments: the signature is the schema."""
+    import inspect
+    from typing import get_type_hints
+
+    from pydantic import create_model
+
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return create_model(name, __base__=Frozen, **fields)

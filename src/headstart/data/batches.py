@@ -1,0 +1,126 @@
+"""Batches as functions of the step: nothing to resume, nothing to get out of step.
+
+The order of an epoch depends on (seed, epoch), the random parameters of a view on (seed, step,
+view); so a run taken up at any step sees just what it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.config import View
+from headstart.data.cache import PixelCache
+from headstart.data.views import centre_views, random_views
+from headstart.types import Ints
+
+
+def generator(*key: int) -> torch.Generator:
+    """A CPU generator that depends on all the numbers given."""
+    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some rows of a pixel cache, as tensors on a device."""
+
+    cache: PixelCache
+    rows: Ints
+    size: int
+    """Side of the views in pixels."""
+    device: torch.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, positions: Ints) -> tuple[Tensor, Tensor]:
+        """Whole images (B, 3, S, S) uint8 on the device, and their aspects (B,) on the CPU."""
+        rows = self.rows[positions]
+        pixels = torch.from_numpy(np.asarray(self.cache.pixels[rows]))
+        return pixels.to(self.device, non_blocking=True), torch.from_numpy(self.cache.aspect[rows])
+
+    def centred(self, positions: Ints) -> Tensor:
+        """The evaluation transform of some images: (B, 3, T, T) in [0, 1]."""
+        return centre_views(*self.pixels(positions), self.size)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which images make up a step: a permutation an epoch, in batches of ``batch_size``.
+
+    An epoch shorter than a batch is one smaller batch. The ragged last batch is left out with
+    ``drop_last``, and always where it is a single image, which BatchNorm cannot take.
+    """
+
+    count: int
+    batch_size: int
+    seed: int
+    drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise ValueError(f"training needs at least 2 images, not {self.count}")
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, at least one."""
+        whole, rest = divmod(self.count, self.batch_size)
+        return max(1, whole + (rest > 1 and not self.drop_last))
+
+    def positions(self, step: int) -> Ints:
+        """The images of a step, (≤batch_size,), as positions 0 … count−1."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self.batch_size
+        return self._permutation(epoch)[start : start + self.batch_size]
+
+    def _permutation(self, epoch: int) -> Ints:
+        cached: tuple[int, Ints] | None = self.__dict__.get("_epoch")
+        if cached is None or cached[0] != epoch:
+            order = torch.randperm(self.count, generator=generator(self.seed, 0, epoch)).numpy()
+            cached = (epoch, order)
+            self.__dict__["_epoch"] = cached  # one epoch's order, made once
+        return cached[1]
+
+
+@dataclass(frozen=True)
+class ViewPairs:
+    """Step -> two random views of the same unlabelled images."""
+
+    images: Images
+    order: Order
+    view1: View
+    view2: View
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """x1, x2: (B, 3, T, T) in [0, 1] each."""
+        pixels, aspect = self.images.pixels(self.order.positions(step))
+        size, seed = self.images.size, self.order.seed
+        x1 = random_views(pixels, aspect, self.view1, size, generator(seed, 1, step))
+        x2 = random_views(pixels, aspect, self.view2, size, generator(seed, 2, step))
+        return x1, x2
+
+
+@dataclass(frozen=True)
+class LabelledBatches:
+    """Step -> images with their classes; augmented by ``view``, or as evaluation sees them."""
+
+    images: Images
+    order: Order
+    labels: Tensor
+    """Classes of all the images, (N,) on the device."""
+    view: View | None
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor]:
+        """x (B, 3, T, T) in [0, 1], y (B,)."""
+        positions = self.order.positions(step)
+        y = self.labels[torch.from_numpy(positions).to(self.labels.device)]
+        if self.view is None:
+            return self.images.centred(positions), y
+        pixels, aspect = self.images.pixels(positions)
+        key = generator(self.order.seed, 1, step)
+        return random_views(pixels, aspect, self.view, self.images.size, key), y

@@ -1,0 +1,201 @@
+"""Devices, precision, checkpoints and the training loop; the only file that knows Fabric."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from headstart.config import EngineSettings, StudyError
+from headstart.nn.optim import apply_lr
+
+Batch = tuple[Tensor, ...]
+M = TypeVar("M", bound=nn.Module)
+
+
+class Trainable(Protocol):
+    """What the loop asks of a network: an equation, and what moves after a step."""
+
+    def loss(self, *batch: Tensor) -> Tensor:
+        """The scalar to minimise."""
+
+    def after_step(self, step: int) -> None:
+        """Move what is not trained by gradient."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what the loop needs, and nothing of what it is for."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    batch: Callable[[int], Batch]
+    """Step -> tensors on the device; a function of the step alone, so that resuming is exact."""
+    lr_factor: Callable[[int], float]
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the loop tells its watcher, every ``read_every`` steps and at the end."""
+
+    step: int
+    """Steps done."""
+    loss: float
+    """Mean since the last reading."""
+    lr: float
+    gradient_norm: float
+
+
+class Watcher(Protocol):
+    """Looks on: returns a reason to stop, or None; its state travels in the checkpoint."""
+
+    read_every: int
+
+    def __call__(self, reading: Reading) -> str | None:
+        """Judge a reading."""
+
+    def state(self) -> dict[str, Any]:
+        """Plain values to put into a checkpoint."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what ``state`` gave."""
+
+
+class Engine:
+    """One device and one precision, for every network of a study."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = _device(settings.device)
+        self.precision = _precision(settings.precision, device)
+        self.compile = settings.compile
+        self.fabric = Fabric(
+            accelerator={"cuda": "gpu"}.get(device.type, device.type),
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            precision="bf16-mixed" if self.precision == "bf16" else "32-true",
+        )
+        self.device = self.fabric.device
+
+    def place(self, network: M) -> M:
+        """The network on the device, convolutions in channels-last memory."""
+        return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision that training and extraction share."""
+        return self.fabric.autocast()
+
+    def fit(
+        self,
+        training: Training,
+        watcher: Watcher,
+        folder: Path | None = None,
+        checkpoint_minutes: float = 10.0,
+    ) -> str | None:
+        """Train; returns None at the end of the run, or the watcher's reason for stopping early.
+
+        With a ``folder``, a checkpoint there is taken up again, and one is written every
+        ``checkpoint_minutes``: a run killed and started again ends in the same bits on the CPU.
+        """
+        network, optimizer = self.fabric.setup(
+            training.network, training.optimizer, _reapply_compile=False
+        )
+        network.mark_forward_method("loss")
+        loss_of = torch.compile(network.loss) if self.compile else network.loss
+        torch.manual_seed(training.seed)
+        start = self._resume(training, watcher, folder)
+        training.network.train()
+        total, since, saved = torch.zeros((), device=self.device), start, time.monotonic()
+        for step in range(start, training.steps):
+            lr = apply_lr(training.optimizer, training.lr_factor(step))
+            loss = loss_of(*training.batch(step))
+            self.fabric.backward(loss)
+            total += loss.detach()  # read back later: no waiting for the device in a step
+            read = (step + 1) % watcher.read_every == 0 or step + 1 == training.steps
+            norm = gradient_norm(training.network) if read else None
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            training.network.after_step(step)  # type: ignore[operator]
+            if norm is None:
+                continue
+            mean = float(total) / (step + 1 - since)
+            total.zero_()
+            since = step + 1
+            reason = watcher(Reading(step + 1, mean, lr, float(norm)))
+            training.network.train()
+            if reason:
+                return reason
+            if folder and time.monotonic() - saved >= 60 * checkpoint_minutes:
+                self._save(training, watcher, folder, step + 1)
+                saved = time.monotonic()
+        return None
+
+    def _save(self, training: Training, watcher: Watcher, folder: Path, step: int) -> None:
+        """Everything that the rest of the run depends on, moved into place when whole."""
+        state = {
+            "network": training.network.state_dict(),
+            "optimizer": training.optimizer.state_dict(),
+            "step": step,
+            "watcher": watcher.state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        part = folder / "checkpoint.part"
+        torch.save(state, part)
+        os.replace(part, folder / "checkpoint.pt")
+
+    def _resume(self, training: Training, watcher: Watcher, folder: Path | None) -> int:
+        path = folder / "checkpoint.pt" if folder else None
+        if path is None or not path.exists():
+            return 0
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        training.network.load_state_dict(state["network"])
+        training.optimizer.load_state_dict(state["optimizer"])
+        watcher.restore(state["watcher"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        return int(state["step"])
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """L2 norm over all gradients, a scalar on the device; 0 where there is none."""
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise StudyError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1")
+    return device
+
+
+def _precision(asked: str, device: torch.device) -> str:
+    """bf16 where the processor computes in it: AMX or AVX-512 BF16, Ampere or later."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "32"
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return "bf16" if any(getattr(torch.cpu, c, bool)() for c in checks) else "32"
+    return "32"

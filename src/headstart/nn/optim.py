@@ -1,0 +1,116 @@
+"""Optimisers and schedules, in steps: what the papers print, with the lr applied in plain sight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from headstart.config import Optim
+
+
+class LARS(Optimizer):
+    """SGD whose step is scaled a layer at a time (You 2017, eq. 6), as SimCLR and BYOL use it.
+
+    Vectors (biases and BatchNorm) take a plain SGD step. ``trust`` is the paper's η.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                update = p.grad.add(p, alpha=group["weight_decay"])
+                if p.ndim > 1:
+                    update = update * _trust_ratio(p, update, group["trust"])
+                state = self.state[p]
+                if not state:
+                    state["momentum_buffer"] = torch.zeros_like(p)
+                velocity = state["momentum_buffer"]
+                velocity.mul_(group["momentum"]).add_(update)
+                p.add_(velocity, alpha=-group["lr"])
+
+
+def _trust_ratio(p: Tensor, update: Tensor, trust: float) -> Tensor:
+    weight, gradient = p.norm(), update.norm()
+    usable = (weight > 0) & (gradient > 0)
+    return torch.where(usable, trust * weight / gradient.clamp_min(1e-12), torch.ones_like(weight))
+
+
+def build_optimizer(module: nn.Module, optim: Optim, batch_size: int) -> Optimizer:
+    """The optimiser of a recipe over all trainable parameters.
+
+    Each parameter group carries ``peak_lr`` (what the schedule multiplies) and ``fixed_lr``
+    (whether the schedule leaves it alone). A submodule named in ``module.fixed_lr_modules`` keeps
+    its learning rate, as SimSiam's predictor does.
+    """
+    peak = peak_lr(optim, batch_size)
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    fixed = tuple(f"{name}." for name in getattr(module, "fixed_lr_modules", ()))
+    for name, p in module.named_parameters():
+        if p.requires_grad:
+            decayed = optim.decay_norm_and_bias or p.ndim > 1
+            groups.setdefault((decayed, bool(fixed) and name.startswith(fixed)), []).append(p)
+    params = [
+        {
+            "params": members,
+            "weight_decay": optim.weight_decay if decayed else 0.0,
+            "lr": peak,
+            "peak_lr": peak,
+            "fixed_lr": is_fixed,
+        }
+        for (decayed, is_fixed), members in groups.items()
+    ]
+    if optim.name == "lars":
+        return LARS(params, lr=peak, momentum=optim.momentum)
+    if optim.name == "adamw":
+        return torch.optim.AdamW(params, lr=peak, fused=True)
+    return torch.optim.SGD(params, lr=peak, momentum=optim.momentum, fused=True)
+
+
+def peak_lr(optim: Optim, batch_size: int) -> float:
+    """The learning rate after warm-up: lr·B/256 (linear), lr·√B (sqrt) or lr itself (none)."""
+    scale = {"linear": batch_size / 256, "sqrt": math.sqrt(batch_size), "none": 1.0}
+    return optim.lr * scale[optim.scale]
+
+
+def lr_factor(optim: Optim, step: int, steps: int, steps_per_epoch: int) -> float:
+    """What the peak learning rate is multiplied with at ``step`` (0 … steps−1); never 0 at step 0.
+
+    Linear warm-up over ``warmup_epochs`` (at most a tenth of the run), then half a cosine to zero
+    over the rest, moved every step or only at epochs (``cosine_per``).
+    """
+    warmup = round(min(optim.warmup_epochs * steps_per_epoch, steps / 10))
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if optim.schedule == "constant":
+        return 1.0
+    if optim.cosine_per == "epoch":
+        step -= step % steps_per_epoch
+    done = max(step - warmup, 0) / max(steps - warmup, 1)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def apply_lr(optimizer: Optimizer, factor: float) -> float:
+    """Set every group's learning rate and return the one applied to the first scheduled group."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * (1.0 if group["fixed_lr"] else factor)
+    scheduled = [g["lr"] for g in optimizer.param_groups if not g["fixed_lr"]]
+    return float((scheduled or [optimizer.param_groups[0]["lr"]])[0])

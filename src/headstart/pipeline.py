@@ -1,0 +1,115 @@
+"""READ FIRST: the eight verbs in order, for one cell and for the grid of cells.
+
+index → pretrain → extract → classify → evaluate → explain → compare → report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.config import Study, StudyError
+from headstart.engine import Engine
+from headstart.stages.classify import classify
+from headstart.stages.compare import compare
+from headstart.stages.evaluate import evaluate
+from headstart.stages.explain import explain
+from headstart.stages.extract import extract
+from headstart.stages.index import index
+from headstart.stages.pretrain import pretrain, start
+from headstart.stages.report import Outcome, report
+from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
+from headstart.store import Entry, Store
+
+
+def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:
+    """Answer the question of a study; running it again takes up what is already there.
+
+    Args:
+        study: what to compare, on which images.
+        out: the run folder; made where it is missing.
+        tell: who is told of progress.
+        command: how it was asked for, for the report.
+
+    Returns:
+        The results, and where ``results.json`` and ``report.html`` lie.
+
+    Raises:
+        StudyError: the user's mistake, in one line.
+    """
+    begun = time.time()
+    run = _open(study, out, tell or Silence())
+    data = index(run)
+    grid = Grid()
+    for seed in study.seeds:
+        _run_seed(run, data, seed, grid)
+    explained = explain(run, data, grid.classifiers)
+    compared = compare(run, grid.evaluated, grid.stopped)
+    return report(run, data, grid, explained, compared, (command, begun))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the cells came to, gathered for explaining, comparing and reporting."""
+
+    pretrained: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    classifiers: dict[Cell, tuple[Entry, Entry]] = field(default_factory=dict)
+    """Cell -> its encoder's and its classifier's entries."""
+    evaluated: dict[Cell, Entry] = field(default_factory=dict)
+    stopped: dict[Cell, tuple[str, str]] = field(default_factory=dict)
+    """Cells that could not be judged, with status and reason."""
+
+
+def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
+    """All encoders of one seed, each followed by its classifiers at every label fraction."""
+    study = run.study
+    begin = start(run, seed, study.encoder.weights)
+    encoders = {"supervised": begin, "random": start(run, seed, "random")}
+    if study.encoder.weights != "random":
+        encoders["start"] = begin
+    for method in study.methods:
+        encoders[method] = pretrain(run, data, method, seed, begin)
+    for method, encoder in encoders.items():
+        grid.pretrained[method, seed] = encoder
+        cells = list(_cells(study, method, seed))
+        info = encoder.info
+        if info["status"] != "ok":
+            grid.stopped.update(dict.fromkeys(cells, (info["status"], info["reason"])))
+            continue
+        _judge(run, data, cells, encoder, grid)
+
+
+def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Grid) -> None:
+    """Classify and evaluate the cells of one encoder."""
+    features = extract(run, data, encoder, f"{cells[0].method}-seed{cells[0].seed}")
+    for cell, classifier in classify(run, data, cells, encoder, features).items():
+        grid.classifiers[cell] = (encoder, classifier)
+        grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))
+
+
+def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
+    """The cells of one encoder: its protocols at every label fraction."""
+    protocols: tuple[str, ...] = study.classify.protocols
+    if method == "supervised":  # the start itself: trained end to end, and the constant answer
+        protocols = ("supervised",)
+    elif method in ("random", "start"):
+        protocols = tuple(p for p in protocols if p != "finetune")
+    for fraction in study.label_fractions:
+        if method == "supervised":
+            yield Cell("majority", "majority", seed, fraction)
+        for protocol in protocols:
+            yield Cell(method, protocol, seed, fraction)
+
+
+def _open(study: Study, out: Path, tell: Tell) -> Run:
+    """The run folder, made or found again."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StudyError(f"--out {out}: {error.strerror or error}") from None
+    return Run(study, out, Store(out), Engine(study.engine), tell)

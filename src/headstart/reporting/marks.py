@@ -1,0 +1,152 @@
+"""What all figures share: the colour and shape of a method, the axes, the overall style."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from headstart.reporting import tables, words
+
+if TYPE_CHECKING:
+    import altair as alt
+
+Rows = list[dict[str, Any]]
+
+COLOURS = {
+    "supervised": "#000000",
+    "moco": "#0072B2",
+    "simclr": "#D55E00",
+    "simsiam": "#009E73",
+    "byol": "#CC79A7",
+    "random": "#767676",
+    "majority": "#A6A6A6",
+}
+SHAPES = {
+    "supervised": "square",
+    "moco": "circle",
+    "simclr": "triangle-up",
+    "simsiam": "diamond",
+    "byol": "triangle-down",
+    "random": "cross",
+    "majority": "stroke",
+}
+SPARE_COLOURS = ("#E69F00", "#56B4E9", "#8C6D31", "#5E4FA2")
+SPARE_SHAPES = ("triangle-right", "triangle-left", "arrow", "wedge")
+
+INK, QUIET, LINE, BAND = "#1F2328", "#57606A", "#D8DEE4", "#E4EAF0"
+SHADES = ["#F7FBFF", "#6BAED6", "#08306B"]
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+
+@dataclass(frozen=True)
+class Palette:
+    """One colour and one shape a method, the same in every figure of one report.
+
+    Colours are those of Okabe & Ito (2008); methods without one of their own take the spare
+    ones in the order of their names.
+    """
+
+    methods: tuple[str, ...]
+
+    @classmethod
+    def of(cls, results: tables.Results) -> Self:
+        """The palette of every method in the results."""
+        return cls(tuple(tables.methods(results)))
+
+    def colour(self, method: str) -> str:
+        """A colour as ``#RRGGBB``."""
+        return COLOURS.get(method) or self._spare(method, SPARE_COLOURS)
+
+    def shape(self, method: str) -> str:
+        """A Vega symbol name."""
+        return SHAPES.get(method) or self._spare(method, SPARE_SHAPES)
+
+    def _spare(self, method: str, spare: Sequence[str]) -> str:
+        unknown = sorted(m for m in self.methods if m not in COLOURS)
+        return spare[unknown.index(method) % len(spare)]
+
+    def by_method(self, methods: Sequence[str], *, legend: bool = True) -> dict[str, Any]:
+        """Encodings of colour and shape on the field ``name``, the methods' display names."""
+        names = [words.method_name(method) for method in methods]
+        return self._encodings("name:N", names, methods, legend)
+
+    def by_arm(self, arms: Sequence[tables.ArmSummary]) -> dict[str, Any]:
+        """The same on the field ``arm``; the second arm of one method takes a spare shape."""
+        names = [words.arm_name(arm.method, arm.protocol) for arm in arms]
+        return self._encodings("arm:N", names, [arm.method for arm in arms], True)
+
+    def _encodings(
+        self, field: str, names: Sequence[str], methods: Sequence[str], legend: bool
+    ) -> dict[str, Any]:
+        import altair as alt
+
+        colours = [self.colour(method) for method in methods]
+        shapes = _distinct([self.shape(method) for method in methods])
+        box = alt.Legend(title=None, symbolOpacity=1) if legend else None
+        return {
+            "color": alt.Color(field, scale=alt.Scale(domain=names, range=colours), legend=box),
+            "shape": alt.Shape(field, scale=alt.Scale(domain=names, range=shapes), legend=box),
+        }
+
+
+def data(rows: Iterable[Mapping[str, Any]]) -> alt.InlineData:
+    """The rows as data that travel inside the specification."""
+    import altair as alt
+
+    return alt.InlineData(values=[dict(row) for row in rows])
+
+
+def name_axis(**more: Any) -> alt.Axis:
+    """An axis of names: no ticks, no title, long names cut with an ellipsis."""
+    import altair as alt
+
+    settings = {"ticks": False, "domain": False, "grid": False, "labelLimit": 240, **more}
+    return alt.Axis(**settings)
+
+
+def share_scale(ends: tuple[float, float]) -> dict[str, Any]:
+    """Scale and axis of shares between the two ends, written in per cent."""
+    import altair as alt
+
+    scale = alt.Scale(domain=list(ends), nice=False)
+    return {"scale": scale, "axis": alt.Axis(format="%", tickCount=6)}
+
+
+def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
+    """The style of the report: quiet axes, readable letters, no frame, no ARIA clutter.
+
+    The page gives every figure one text alternative, so the marks need none.
+    """
+    text = {"labelFont": FONT, "titleFont": FONT, "labelColor": INK, "titleColor": INK}
+    quiet: alt.TopLevelMixin = (
+        chart.configure(background="white", padding=6, aria=False, font=FONT)
+        .configure_view(stroke=None)
+        .configure_axis(
+            **text,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            titlePadding=8,
+            gridColor=LINE,
+            domainColor=LINE,
+            tickColor=LINE,
+        )
+        .configure_legend(
+            **text,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            orient="top",
+            labelLimit=260,
+        )
+        .configure_title(font=FONT, fontSize=13, fontWeight="bold", color=INK, limit=420)
+    )
+    return quiet
+
+
+def _distinct(shapes: Sequence[str]) -> list[str]:
+    spare = [shape for shape in SPARE_SHAPES if shape not in shapes]
+    return [
+        spare.pop(0) if shape in shapes[:i] and spare else shape for i, shape in enumerate(shapes)
+    ]

@@ -1,0 +1,86 @@
+"""What the terminal shows when a run ends: the verdict in sentences and one table of arms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headstart.reporting import tables, words
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def verdict_lines(results: tables.Results) -> list[str]:
+    """The verdict as plain lines, grouped; fine-tuned arms first, then the frozen ones.
+
+    A group's name stands on its own line and ends in a colon; the sentences follow, indented.
+    """
+    comparisons = tables.against_supervised(results)
+    lines = [line for part in _parts(comparisons) for line in _grouped_lines(part)]
+    lines += [_missing_line(method, why) for method, why in tables.never_compared(results)]
+    return lines or ["No arm was compared with supervised training."]
+
+
+def summary_table(results: tables.Results) -> Table:
+    """The arms with the mean over seeds, in per cent; lost arms keep their row and say why."""
+    from rich import box
+    from rich.table import Table
+
+    metric = tables.primary_metric(results)
+    table = Table(box=box.SIMPLE_HEAD, title=_plain(f"{words.METRICS[metric]} on the test images"))
+    table.add_column("arm")
+    table.add_column("labels", justify="right")
+    table.add_column(words.METRICS[metric], justify="right")
+    table.add_column("against supervised, points", justify="right")
+    table.add_column("")
+    for row in tables.summaries(results):
+        table.add_row(*(_plain(cell) for cell in _cells(results, row)))
+    return table
+
+
+def _parts(comparisons: list[tables.Record]) -> list[list[tables.Record]]:
+    main = [entry for entry in comparisons if entry["arm_a"].endswith("/finetune")]
+    rest = [entry for entry in comparisons if not entry["arm_a"].endswith("/finetune")]
+    return [part for part in (main, rest) if part]
+
+
+def _grouped_lines(comparisons: list[tables.Record]) -> list[str]:
+    lines = []
+    for group, entries in tables.grouped(comparisons).items():
+        lines.append(f"{group}:")
+        lines += [f"  {_where(entry)}: {words.sentence(entry['sentence'])}" for entry in entries]
+    return lines
+
+
+def _where(entry: tables.Record) -> str:
+    return f"{words.arm_label(entry['arm_a'])}, {words.fraction_name(entry['fraction'])}"
+
+
+def _missing_line(method: str, reason: str) -> str:
+    return f"{words.method_name(method)} was not compared: {words.sentence(reason)}"
+
+
+def _cells(results: tables.Results, row: tables.ArmSummary) -> tuple[str, ...]:
+    entry = tables.comparison_of(results, row)
+    difference = ""
+    if entry is not None:
+        ends = words.points_bracket(entry["low"], entry["high"])
+        difference = f"{words.points(entry['difference'])} {ends}".strip()
+    lost = row.lost[0] if row.lost else None
+    note = words.lost(lost["status"], lost["reason"]) if lost else ""
+    if lost and row.cells:
+        note = f"{len(row.lost)} of {len(row.lost) + len(row.cells)} seeds {note}"
+    score = f"{words.percent(row.score)} {words.bracket(row.interval.get(row.metric))}".strip()
+    return (
+        words.arm_name(row.method, row.protocol),
+        words.count(row.labels),
+        score,
+        difference,
+        note,
+    )
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,1 @@
+"""One module a verb: index, pretrain, extract, classify, evaluate, explain, compare, report."""

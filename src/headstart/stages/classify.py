@@ -1,0 +1,128 @@
+"""classify: features or an encoder, and a label budget -> a classifier."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from headstart.data.splits import LabelBudget, label_budget
+from headstart.methods.supervised import Supervised
+from headstart.nn.linear import balanced_accuracies, choose, fit_heads
+from headstart.nn.neighbours import knn_logits
+from headstart.stages.finetune import finetune
+from headstart.stages.networks import load_encoder, load_weights
+from headstart.stages.run import Cell, Dataset, Run
+from headstart.store import Entry
+from headstart.types import Features, Floats, Strings
+
+
+def classify(
+    run: Run, data: Dataset, cells: Sequence[Cell], pretrained: Entry, extracted: Entry
+) -> dict[Cell, Entry]:
+    """Classifiers for the cells of one encoder and seed; linear heads all in one solve."""
+    inputs = {"majority": [data.entry], "finetune": [data.entry, pretrained]}
+    inputs["supervised"] = inputs["finetune"]
+    entries = {
+        cell: run.store.entry(
+            "classify", cell.label, _settings(run, cell), inputs.get(cell.protocol, [extracted])
+        )
+        for cell in cells
+    }
+    todo = {cell: entry for cell, entry in entries.items() if not entry.done}
+    _fit_linear(data, {c: e for c, e in todo.items() if c.protocol == "linear"}, extracted)
+    for cell, entry in todo.items():
+        budget = label_budget(data.index, cell.fraction, cell.seed)
+        if cell.protocol in ("finetune", "supervised"):
+            finetune(run, data, cell, budget, entry, pretrained)
+        elif cell.protocol != "linear":
+            entry.finish({"labels": budget.labels, "chosen": {}}, time.perf_counter())
+    return entries
+
+
+def _settings(run: Run, cell: Cell) -> dict[str, object]:
+    settings: dict[str, object] = {
+        "protocol": cell.protocol,
+        "seed": cell.seed,
+        "fraction": cell.fraction,
+    }
+    if cell.protocol in ("finetune", "supervised"):
+        settings |= run.study.classify.finetune.model_dump()
+        settings["precision"] = run.engine.precision
+    if cell.protocol == "knn":
+        settings |= {"k": run.study.classify.knn_k, "t": run.study.classify.knn_temperature}
+    return settings
+
+
+def _fit_linear(data: Dataset, todo: dict[Cell, Entry], extracted: Entry) -> None:
+    """Every label fraction and strength of one encoder in one batched solve."""
+    if not todo:
+        return
+    started = time.perf_counter()
+    features = Features.load(extracted.folder)
+    row = {identity: i for i, identity in enumerate(features.ids.tolist())}
+    x, y = torch.from_numpy(features.x), torch.from_numpy(features.y)
+    budgets = {cell: label_budget(data.index, cell.fraction, cell.seed) for cell in todo}
+    rows = {c: _rows(row, data.index.ids[b.train]) for c, b in budgets.items()}
+    paths = fit_heads(x, y, list(rows.values()), len(data.index.classes))
+    for (cell, entry), path in zip(todo.items(), paths, strict=True):
+        held_out = _rows(row, data.index.ids[budgets[cell].validation])
+        head = choose(path, x[held_out], y[held_out])
+        scores = balanced_accuracies(path, x[held_out], y[held_out]).tolist()
+        # The standardisation is folded into the head: one linear layer on raw features.
+        weight = (head.weight / head.scale).float()
+        bias = (head.bias - (head.weight / head.scale) @ head.mean).float()
+        part = entry.folder / "head.part"
+        save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, part)
+        part.replace(entry.folder / "head.safetensors")
+        entry.finish(
+            {
+                "labels": budgets[cell].labels,
+                "chosen": {"strength": head.strength, "validation": max(scores)},
+                "trials": [
+                    {"strength": s, "validation": v}
+                    for s, v in zip(path.strengths, scores, strict=True)
+                ],
+            },
+            started,
+        )
+
+
+def _rows(row: dict[str, int], ids: Strings) -> np.ndarray:
+    return np.array([row[identity] for identity in ids.tolist()], dtype=np.int64)
+
+
+def load_network(
+    run: Run, data: Dataset, cell: Cell, entry: Entry, pretrained: Entry
+) -> Supervised:
+    """A stored classifier as one network from pixels in [0, 1] to logits, frozen.
+
+    Raises:
+        KeyError: the protocol has no such network (majority, k-NN).
+    """
+    if cell.protocol not in ("linear", "finetune", "supervised"):
+        raise KeyError(f"{cell.protocol} is not a network")
+    network = Supervised(load_encoder(run, pretrained), len(data.index.classes))
+    if cell.protocol == "linear":
+        head = load_file(entry.folder / "head.safetensors")
+        network.head.load_state_dict(head)
+    else:
+        load_weights(network, entry, "network")
+    return run.engine.place(network).eval().requires_grad_(False)
+
+
+def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: Strings) -> Floats:
+    """k-NN's logits (N, C) of the images ``ids`` from the labels of a budget."""
+    known, asked = features.take(data.index.ids[budget.train]), features.take(ids)
+    logits = knn_logits(
+        torch.from_numpy(known.x),
+        torch.from_numpy(known.y),
+        torch.from_numpy(asked.x),
+        len(data.index.classes),
+        k=run.study.classify.knn_k,
+        temperature=run.study.classify.knn_temperature,
+    )
+    return logits.numpy().astype(np.float32)

@@ -1,0 +1,99 @@
+"""evaluate: a classifier and the test images -> predictions, and what they are worth."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from headstart.data.splits import label_budget
+from headstart.stages.classify import knn, load_network
+from headstart.stages.networks import outputs
+from headstart.stages.run import Cell, Dataset, Run
+from headstart.stats.bootstrap import bootstrap_metrics
+from headstart.stats.hypotheses import chance_test
+from headstart.stats.intervals import wilson
+from headstart.stats.metrics import METRICS, confusion_matrix, per_class
+from headstart.store import Entry
+from headstart.types import Features, Floats, Predictions
+
+CHANCE_LEVEL = 0.05
+
+
+def evaluate(
+    run: Run, data: Dataset, cell: Cell, classified: Entry, sources: tuple[Entry, Entry]
+) -> Entry:
+    """Predictions of one cell on held-out test images, scored with intervals.
+
+    ``sources`` are the encoder's entry and its features' entry.
+    """
+    settings = {"replicates": run.study.compare.replicates}
+    entry = run.store.entry("evaluate", cell.label, settings, [data.entry, classified])
+    if not entry.done:
+        started = time.perf_counter()
+        test = data.index.where("test")
+        logits = _logits(run, data, cell, classified, sources)
+        predictions = Predictions(data.index.ids[test], logits, data.index.labels[test])
+        predictions.save(entry.folder)
+        classes = data.index.classes.tolist()
+        replicates = run.study.compare.replicates
+        entry.finish(score(predictions, classes, replicates), started)
+    return entry
+
+
+def score(predictions: Predictions, classes: list[str], replicates: int) -> dict[str, Any]:
+    """Everything that one set of predictions says by itself; shares in [0, 1].
+
+    Intervals are 95 %: Wilson's for accuracy and each class's recall, a bootstrap within true
+    classes for the others.
+    """
+    M = confusion_matrix(predictions.y, predictions.predicted, len(classes))
+    intervals = {k: [i.low, i.high] for k, i in bootstrap_metrics(M, replicates).items()}
+    low, high = wilson(int(np.trace(M)), int(M.sum()))
+    intervals["accuracy"] = [float(low), float(high)]
+    chance = chance_test(M, "balanced_accuracy", replicates)
+    return {
+        "metrics": {name: float(metric(M)) for name, metric in METRICS.items()},
+        "intervals": {name: intervals[name] for name in METRICS},
+        "confusion_matrix": M.tolist(),
+        "per_class": _report(M, classes),
+        "chance": {"p": chance.p, "beats_chance": chance.p < CHANCE_LEVEL},
+    }
+
+
+def _report(M: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
+    each = per_class(M)
+    return [
+        {
+            "class": name,
+            "precision": float(each.precision[c]),
+            "recall": float(each.recall[c]),
+            "recall_interval": [float(each.recall_low[c]), float(each.recall_high[c])],
+            "f1": float(each.f1[c]),
+            "support": int(each.support[c]),
+        }
+        for c, name in enumerate(classes)
+    ]
+
+
+def _logits(
+    run: Run, data: Dataset, cell: Cell, classified: Entry, sources: tuple[Entry, Entry]
+) -> Floats:
+    pretrained, extracted = sources
+    test = data.index.where("test")
+    if cell.protocol == "majority":
+        return _majority(data, cell)
+    if cell.protocol == "knn":
+        budget = label_budget(data.index, cell.fraction, cell.seed)
+        return knn(run, Features.load(extracted.folder), budget, data, data.index.ids[test])
+    network = load_network(run, data, cell, classified, pretrained)
+    return outputs(network, data.images(test)).numpy()
+
+
+def _majority(data: Dataset, cell: Cell) -> Floats:
+    """The logarithm of the class shares among the labels, for every image alike."""
+    budget = label_budget(data.index, cell.fraction, cell.seed)
+    counts = np.bincount(data.index.labels[budget.train], minlength=len(data.index.classes))
+    prior = np.log(counts / counts.sum() + 1e-9).astype(np.float32)
+    return np.tile(prior, (len(data.index.where("test")), 1))

@@ -1,0 +1,24 @@
+"""extract: a frozen encoder and images -> features, computed once for every head."""
+
+from __future__ import annotations
+
+import time
+
+from headstart.stages.networks import load_encoder, outputs
+from headstart.stages.run import Dataset, Run
+from headstart.store import Entry
+from headstart.types import Features
+
+
+def extract(run: Run, data: Dataset, pretrained: Entry, label: str) -> Entry:
+    """Features of all labelled images under one stored encoder."""
+    settings = {"image_size": data.size, "cache_factor": run.study.data.cache_factor}
+    entry = run.store.entry("extract", label, settings, [data.entry, pretrained])
+    if not entry.done:
+        started = time.perf_counter()
+        index = data.index
+        positions = index.where("train", "validation", "test")
+        x = outputs(load_encoder(run, pretrained), data.images(positions))
+        Features(index.ids[positions], x.numpy(), index.labels[positions]).save(entry.folder)
+        entry.finish({"dimension": x.shape[1]}, started)
+    return entry

@@ -1,0 +1,115 @@
+"""index: two folders of files -> which image plays which part, and every pixel decoded once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.config import StudyError
+from headstart.data.cache import PixelCache, identity, open_cache
+from headstart.data.scan import Found, find_labeled, find_unlabeled
+from headstart.data.splits import Indexed, limit_files, sort_images
+from headstart.stages.run import Dataset, Run
+from headstart.stats.power import detectable_difference, effective_images
+from headstart.store import Entry, write_text
+from headstart.types import DatasetIndex
+
+
+def index(run: Run) -> Dataset:
+    """Find, decode and part the images of a study.
+
+    Raises:
+        StudyError: no images, fewer than two classes, no test images, a pool too small.
+    """
+    data, size = run.study.data, run.study.encoder.image_size
+    files = _find(run)
+    side = round(size * data.cache_factor)
+    home = data.cache or run.folder.parent / ".headstart-cache"
+    cache = open_cache(files, side, home, run.tell.progress)
+    settings = {
+        "files": identity(files),
+        "readable": [not reason for reason in cache.reasons],
+        "split": data.split,
+        "split_seed": data.split_seed,
+        "train_joins_pool": data.train_joins_pool,
+    }
+    entry = run.store.entry("index", "images", settings)
+    if not entry.done:
+        started = time.perf_counter()
+        indexed = sort_images(files, cache.digests, data, data.split_seed)
+        _require_usable(indexed, run)
+        indexed.index.save(entry.folder)
+        _write_lists(entry, files, cache, indexed)
+        entry.finish(_info(indexed), started)
+    return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine)
+
+
+def _find(run: Run) -> list[Found]:
+    data = run.study.data
+    if data.labeled is None:
+        raise StudyError("--labeled: a folder with one folder of images for each class is needed")
+    files = find_labeled(data.labeled, exclude=run.folder)
+    if data.unlabeled is not None:
+        files = find_unlabeled(data.unlabeled, exclude=run.folder) + files
+    return limit_files(files, data.limit) if data.limit else files
+
+
+def _require_usable(indexed: Indexed, run: Run) -> None:
+    data, index = run.study.data, indexed.index
+    unreadable = len(indexed.removed.get("unreadable", ()))
+    for split in ("train", "validation", "test"):
+        if not len(index.where(split)):
+            raise StudyError(
+                f"--labeled {data.labeled}: no usable {split} images ({unreadable} unreadable); "
+                "give each class more images"
+            )
+    trained = set(index.labels[index.where("train")].tolist())
+    for number, name in enumerate(index.classes.tolist()):
+        if number not in trained:
+            raise StudyError(f"--labeled {data.labeled}: class '{name}' has no training image")
+    pool = index.where(*(("pool", "train") if data.train_joins_pool else ("pool",)))
+    if len(pool) < 4:
+        raise StudyError(
+            f"--unlabeled {data.unlabeled}: only {len(pool)} usable images to pretrain on; "
+            "at least 4 are needed, thousands are useful"
+        )
+
+
+def _info(indexed: Indexed) -> dict[str, Any]:
+    index = indexed.index
+    counts = Counter(index.splits.tolist())
+    by_class = Counter(zip(index.labels.tolist(), index.splits.tolist(), strict=True))
+    parts = ("train", "validation", "test")
+    support = [by_class[c, "test"] for c in range(len(index.classes))]
+    return {
+        "counts": {split: counts[split] for split in ("pool", *parts)},
+        "classes": [
+            {"name": name, **{split: by_class[c, split] for split in parts}}
+            for c, name in enumerate(index.classes.tolist())
+        ],
+        "split": indexed.split,
+        "removed": {reason: len(ids) for reason, ids in sorted(indexed.removed.items())},
+        "detectable_difference": detectable_difference(effective_images(support)),
+        "digest": str(index.digest),
+    }
+
+
+def _write_lists(entry: Entry, files: Sequence[Found], cache: PixelCache, indexed: Indexed) -> None:
+    """quarantine.csv: files that cannot be read, and why; removed.csv: all that was left out."""
+    bad = [(f.id, f.path, why) for f, why in zip(files, cache.reasons, strict=True) if why]
+    _write_csv(entry.folder / "quarantine.csv", ("id", "path", "reason"), bad)
+    removed = [(i, reason) for reason, ids in sorted(indexed.removed.items()) for i in ids]
+    _write_csv(entry.folder / "removed.csv", ("id", "reason"), removed)
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue().encode("utf8", "backslashreplace").decode("utf8"))

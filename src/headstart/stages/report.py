@@ -1,0 +1,194 @@
+"""report: everything the other verbs found -> results.json, predictions.csv and the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from headstart.reporting.page import write_report
+from headstart.stages.explain import Explained
+from headstart.stages.run import Cell, Dataset, Run
+from headstart.store import Entry, write_json, write_text
+from headstart.types import Comparison, Predictions
+
+if TYPE_CHECKING:
+    from headstart.pipeline import Grid
+
+SCHEMA = 1
+LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study came to, and where it is written."""
+
+    results: dict[str, Any]
+    results_path: Path
+    report_path: Path
+
+
+def report(
+    run: Run,
+    data: Dataset,
+    grid: Grid,
+    explained: Explained,
+    compared: Entry,
+    asked: tuple[str, float],
+) -> Outcome:
+    """Assemble the results and write them for programs and for people.
+
+    ``asked`` is the command and the time (seconds since 1970) it was given.
+    """
+    comparison = Comparison.load(compared.folder)
+    results = {
+        "schema": SCHEMA,
+        "title": run.folder.resolve().name,
+        "data": _data(run, data),
+        "study": run.study.model_dump(mode="json"),
+        "arms": list(_arms(grid)),
+        "pretraining": list(_pretraining(grid)),
+        "comparisons": [asdict(row) for row in comparison.rows],
+        "attribution_similarity": explained.similarity,
+        "explained": explained.images,
+        "warnings": _warnings(run, data, grid),
+        "provenance": _provenance(run, grid, *asked),
+    }
+    shutil.copyfile(data.entry.folder / "quarantine.csv", run.folder / "quarantine.csv")
+    shutil.copyfile(data.entry.folder / "removed.csv", run.folder / "removed.csv")
+    write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
+    path = run.folder / "results.json"
+    write_json(path, results)
+    return Outcome(results, path, write_report(results, run.folder))
+
+
+def _data(run: Run, data: Dataset) -> dict[str, Any]:
+    info = data.entry.info
+    settings = run.study.data
+    counts = info["counts"]
+    from_train = counts["train"] if settings.train_joins_pool else 0
+    return {
+        "unlabeled": str(settings.unlabeled) if settings.unlabeled else None,
+        "labeled": str(settings.labeled),
+        "counts": {
+            "pool": counts["pool"] + from_train,
+            "pool_from_train": from_train,
+            **{split: counts[split] for split in ("train", "validation", "test")},
+        },
+        "classes": info["classes"],
+        "split": info["split"],
+        "removed": info["removed"],
+        "quarantine": "quarantine.csv",
+        "detectable_difference": info["detectable_difference"],
+    }
+
+
+def _arms(grid: Grid) -> Iterator[dict[str, Any]]:
+    for cell, entry in grid.evaluated.items():
+        classifier = grid.classifiers[cell][1].info
+        yield {
+            **_identity(cell, classifier["labels"], "ok", None),
+            **entry.info,
+            "chosen": classifier["chosen"],
+        }
+    for cell, (status, reason) in grid.stopped.items():
+        yield {
+            **_identity(cell, None, status, reason),
+            **dict.fromkeys(("metrics", "intervals", "confusion_matrix", "per_class", "chance")),
+            "chosen": {},
+        }
+
+
+def _identity(cell: Cell, labels: int | None, status: str, reason: str | None) -> dict[str, Any]:
+    return {
+        "method": cell.method,
+        "protocol": cell.protocol,
+        "seed": cell.seed,
+        "label_fraction": cell.fraction,
+        "labels": labels,
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _pretraining(grid: Grid) -> Iterator[dict[str, Any]]:
+    for entry in grid.pretrained.values():
+        if "history" in entry.info:
+            yield entry.info
+
+
+def _warnings(run: Run, data: Dataset, grid: Grid) -> list[str]:
+    """What a reader must know before believing a number."""
+    lines = []
+    small = [c["name"] for c in data.entry.info["classes"] if c["test"] < 20]
+    if small:
+        lines.append(
+            f"fewer than 20 test images in {len(small)} classes ({', '.join(small[:5])}"
+            f"{'…' if len(small) > 5 else ''}): their rows say little"
+        )
+    fewest = min(c["train"] for c in data.entry.info["classes"])
+    if fewest * min(run.study.label_fractions) < 5:
+        lines.append("fewer than 5 labelled training images in some class at the smallest budget")
+    if data.entry.info["removed"].get("unreadable"):
+        count = data.entry.info["removed"]["unreadable"]
+        lines.append(f"{count} files could not be read; quarantine.csv lists them with the reason")
+    improving = {
+        cell.arm
+        for cell, (_, entry) in grid.classifiers.items()
+        if entry.info["chosen"].get("still_improving")
+    }
+    if improving:
+        lines.append(f"still improving when training ended: {', '.join(sorted(improving))}")
+    return lines
+
+
+def _provenance(run: Run, grid: Grid, command: str, begun: float) -> dict[str, Any]:
+    entries = {entry.folder for entry in grid.pretrained.values()}
+    entries |= {e.folder for pair in grid.classifiers.values() for e in pair}
+    return {
+        "headstart": version("headstart"),
+        "versions": {name: version(name) for name in LIBRARIES}
+        | {"python": platform.python_version()},
+        "command": command,
+        "started": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "total_seconds": time.time() - begun,
+        "seconds": {
+            f"{folder.parent.name}/{folder.name}": Entry(folder, "").seconds
+            for folder in sorted(entries)
+        },
+        "device": str(run.engine.device),
+        "precision": run.engine.precision,
+        "threads": torch.get_num_threads(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
+    """One row an image and cell: who said what, and how sure."""
+    classes = data.index.classes.tolist()
+    text = io.StringIO()
+    writer = csv.writer(text)
+    header = ["id", "label", "prediction", "method", "protocol", "seed", "label_fraction"]
+    writer.writerow([*header, *(f"p:{name}" for name in classes)])
+    for cell, entry in evaluated.items():
+        predictions = Predictions.load(entry.folder)
+        logits = predictions.logits.astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        about = [cell.method, cell.protocol, cell.seed, cell.fraction]
+        for i, predicted in enumerate(predictions.predicted.tolist()):
+            row = [predictions.ids[i], classes[predictions.y[i]], classes[predicted], *about]
+            writer.writerow([*row, *(f"{share:.6f}" for share in shares[i])])
+    return text.getvalue()

@@ -1,0 +1,13 @@
+"""Statistics as pure functions over arrays: no torch, no files, no knowledge of stages.
+
+metrics         confusion matrices and what is read off them
+intervals       Wilson and percentile intervals
+bootstrap       resampling of images, and of seeds and images together
+mrmc            the variance components behind a difference (seeds as readers, images as cases)
+hypotheses      the tests: chance, majority, McNemar, Holm
+power           what a test set can and cannot show
+labels          label curves, their area, and how many labels a method saves
+verdict         the fixed list of sentences a comparison may end in
+representation  how spread out an encoder's outputs are
+collapse        the watch that stops a run whose outputs have collapsed
+"""

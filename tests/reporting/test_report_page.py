@@ -1,0 +1,323 @@
+"""The page: whole, alone, safe, the same every time, and complete at every size."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_results import Knobs, build, draw_pictures
+
+from headstart.reporting import figures
+from headstart.reporting.atomic import write_bytes
+from headstart.reporting.inline import LONGEST_SIDE, picture_uri
+from headstart.reporting.page import write_report
+
+VOID = {"meta", "link", "br", "img", "hr", "input", "rect", "path", "line", "circle", "stop"}
+EVIL = ("<script>alert(1)</script>", '"onload=', "a|b`c*d_e", "{{ 7*7 }}", "日本語 é")
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, the text outside styles, and unclosed elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+ONE = Knobs(seeds=1, pretrained=("simsiam",))
+
+
+def write(results: dict[str, Any], run: Path) -> Page:
+    return Page(write_report(results, run).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole")
+    results = build(Knobs(fractions=(0.1, 1.0), seeds=2))
+    draw_pictures(results, run)
+    write_report(results, run)
+    return run
+
+
+def test_all_files_are_there_and_nothing_half_written(whole: Path) -> None:
+    assert {path.name for path in whole.iterdir()} == {
+        "explain",
+        "figures",
+        "report.html",
+        "report.md",
+    }
+    expected = {f"{name}.{kind}" for name in figures.FIGURES for kind in ("svg", "png")}
+    assert {path.name for path in (whole / "figures").iterdir()} == expected
+    assert (whole / "report.html").stat().st_size < 1_500_000
+
+
+def test_the_page_stands_alone(whole: Path) -> None:
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    for tag, attributes in page.elements:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name != "srcset"
+            if name in {"src", "href", "xlink:href", "action", "data"}:
+                assert (value or "").startswith(("#", "data:image/")), (tag, name)
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(\s*['\"]?(?!#)", text)
+    assert "@import" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+
+
+def test_the_page_forbids_scripts_and_loads(whole: Path) -> None:
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    metas = [a for tag, a in page.elements if tag == "meta"]
+    (policy,) = [m["content"] for m in metas if m.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_ids_are_unique_and_every_link_has_its_target(whole: Path) -> None:
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for tag, a in page.elements if tag == "a"]
+    assert {str(link)[1:] for link in links} <= set(ids)
+
+
+def test_pictures_and_figures_have_text_alternatives(whole: Path) -> None:
+    page = Page((whole / "report.html").read_text(encoding="utf-8"))
+    pictures = [a for tag, a in page.elements if tag == "img"]
+    assert len(pictures) == 4 * (1 + 4 * 2)
+    assert all(a["alt"] for a in pictures)
+    drawings = [a for tag, a in page.elements if tag == "svg"]
+    assert len(drawings) == len(figures.FIGURES)
+    assert all(a["role"] == "img" and a["aria-label"] for a in drawings)
+
+
+def test_the_answer_comes_first_and_the_order_holds(whole: Path) -> None:
+    text = Page((whole / "report.html").read_text(encoding="utf-8")).text
+    order = [
+        "Fine-tuned, as it would be used",
+        "Linear head on the frozen encoder",
+        "What was compared, and on what",
+        "Keep in mind",
+        "How the score grows with labels",
+        "The difference to supervised training",
+        "Which classes are taken for which",
+        "Table of all 5 classes",
+        "Pretraining, watched",
+        "How alike the maps are",
+        "One data set.",
+        "headstart run photos/ bags/ --out runs/bags",
+    ]
+    places = [text.index(phrase) for phrase in order]
+    assert places == sorted(places)
+    assert "An SSIM is only worth reading against its floor" in text
+
+
+def test_every_sentence_of_the_verdict_is_printed_word_for_word(tmp_path: Path) -> None:
+    results = build(replace(ONE, seeds=2))
+    page = write(results, tmp_path)
+    for entry in results["comparisons"]:
+        if entry["arm_b"] == "supervised/supervised":
+            assert entry["sentence"][1:] in page.text
+
+
+def test_numbers_of_the_main_table_are_the_results(tmp_path: Path) -> None:
+    results = build(ONE)
+    page = write(results, tmp_path)
+    for arm in results["arms"]:
+        if arm["metrics"]:
+            low, high = arm["intervals"]["balanced_accuracy"]
+            assert f"{100 * arm['metrics']['balanced_accuracy']:.1f}\u00a0%" in " ".join(page.words)
+            assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page.text
+    assert "pretraining collapsed at epoch 4: std ratio 0.03 on three checks" in page.text
+
+
+def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    results = build(ONE)
+    pages = []
+    for name in ("a", "b"):
+        draw_pictures(results, tmp_path / name)
+        pages.append(write_report(results, tmp_path / name).read_bytes())
+        pages.append((tmp_path / name / "report.md").read_bytes())
+    assert pages[:2] == pages[2:]
+
+
+def test_names_from_files_cannot_become_markup(tmp_path: Path, whole: Path) -> None:
+    results = build(replace(ONE, classes=EVIL))
+    evil = '"><img src=x onerror=alert(1)>'
+    results["title"] = results["data"]["labeled"] = results["warnings"][0] = evil
+    results["data"]["removed"] = {evil: 3}
+    results["study"][evil] = evil
+    results["provenance"]["command"] = evil
+    results["explained"][0]["id"] = results["explained"][0]["photo"] = evil
+    results["attribution_similarity"][0]["attribution"] = evil
+    for entry in results["comparisons"]:
+        entry["sentence"] = f"{EVIL[0]} {evil}"
+    for run in results["pretraining"]:
+        run["warnings"] = [evil]
+    page = write(results, tmp_path)
+    clean = Page((whole / "report.html").read_text(encoding="utf-8"))
+    assert {tag for tag, _ in page.elements} <= {tag for tag, _ in clean.elements}
+    assert not any(name.startswith("on") for _, a in page.elements for name in a)
+    for name in EVIL:
+        assert name in page.text
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "49" not in re.findall(r"<th[^>]*>([^<]*)</th>", text)
+
+
+def cells(row: str) -> int:
+    return len(re.findall(r"(?<!\\)\|", row)) - 1
+
+
+def test_markdown_holds_the_same_and_escapes(tmp_path: Path) -> None:
+    results = build(replace(ONE, classes=EVIL))
+    write_report(results, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "a\\|b\\`c\\*d\\_e" in text
+    for name in figures.FIGURES:
+        assert f"(figures/{name}.png)" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in rows)
+    for head, rule in itertools.pairwise(rows):
+        if not set(rule) - set("|-:"):
+            assert cells(head) == cells(rule)
+    name = next(line for line in rows if line.startswith("| a"))
+    assert cells(name) == cells("| class | train | validation | test |")
+
+
+MAPS = ("attribution_similarity", "explained", "warnings")
+MAIN = ("arms", "pretraining", "comparisons")
+
+
+@pytest.mark.parametrize("key", [*MAIN, "maps", "all"])
+def test_any_list_may_be_empty(tmp_path: Path, key: str) -> None:
+    results = build(ONE)
+    for name in {"all": (*MAIN, *MAPS), "maps": MAPS}.get(key, (key,)):
+        results[name] = []
+    if key == "all":
+        results["data"].update(classes=[], removed={}, detectable_difference=None, quarantine=None)
+        results["provenance"].update(seconds={}, versions={})
+        results["study"] = {}
+    page = write(results, tmp_path)
+    assert page.open == []
+    assert "None" not in page.text
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
+    gone = {
+        "arms": {"label_efficiency", "confusion_matrices", "per_class_recall"},
+        "pretraining": {"pretraining_health"},
+        "comparisons": {"differences"},
+        "all": set(figures.FIGURES),
+    }
+    assert drawn == set(figures.FIGURES) - gone.get(key, set())
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        pytest.param(Knobs(seeds=5, fractions=(0.01, 0.1, 0.25, 1.0)), marks=pytest.mark.slow),
+        replace(ONE, classes=tuple(f"Klasse {i} mit einem langen Namen" for i in range(40))),
+        replace(ONE, classes=("ja", "nein"), collapsed=None, images=0),
+    ],
+)
+def test_every_size_of_results_makes_a_whole_page(tmp_path: Path, knobs: Knobs) -> None:
+    page = write(build(knobs), tmp_path)
+    assert page.open == []
+    assert (tmp_path / "report.html").stat().st_size < 1_500_000
+    for name in knobs.classes:
+        assert name in page.text
+
+
+def test_an_older_figure_that_is_no_longer_drawn_goes_away(tmp_path: Path) -> None:
+    results = {**build(ONE), "pretraining": []}
+    write_report(results, tmp_path)
+    write_report({**results, "comparisons": []}, tmp_path)
+    assert not (tmp_path / "figures" / "differences.svg").exists()
+    assert not (tmp_path / "figures" / "differences.png").exists()
+    assert (tmp_path / "figures" / "label_efficiency.svg").exists()
+
+
+def test_missing_and_foreign_pictures_are_named_not_shown(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    results = {**build(replace(ONE, images=2)), "pretraining": [], "comparisons": []}
+    draw_pictures(results, run)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((run / "explain" / "0.png").read_bytes())
+    results["explained"][0]["photo"] = "../secret.png"
+    (run / "explain" / "1.png").write_text("no picture")
+    page = write(results, run)
+    assert "picture missing: ../secret.png" in page.text
+    assert "picture missing: explain/1.png" in page.text
+
+
+def test_large_pictures_are_shrunk_and_small_ones_kept(tmp_path: Path) -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    noise = Image.effect_noise((900, 600), 80)
+    noise.save(tmp_path / "large.png")
+    uri = picture_uri(tmp_path, "large.png") or ""
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as shown:
+        assert max(shown.size) == LONGEST_SIDE
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "small.png")
+    kept = picture_uri(tmp_path, "small.png") or ""
+    assert base64.b64decode(kept.partition(",")[2]) == (tmp_path / "small.png").read_bytes()
+
+
+def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "run").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "outside.png")
+    os.symlink(tmp_path / "outside.png", tmp_path / "run" / "inside.png")
+    assert picture_uri(tmp_path / "run", "inside.png") is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bytes(tmp_path / "report.html", b"old")
+
+    def refuse(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
