@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -81,6 +82,7 @@ class Engine:
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.compile = settings.compile
+        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # not our user's news
         self.fabric = Fabric(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=[device.index or 0] if device.type == "cuda" else 1,

@@ -21,6 +21,7 @@ from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome, report
 from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
+from headstart.stats.power import planned_statement
 from headstart.store import Entry, Store
 
 
@@ -41,7 +42,9 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
     """
     begun = time.time()
     run = _open(study, out, tell or Silence())
+    start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
+    run.tell.line(planned_statement([c["test"] for c in data.entry.info["classes"]]))
     grid = Grid()
     for seed in study.seeds:
         _run_seed(run, data, seed, grid)
@@ -77,8 +80,8 @@ def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
         info = encoder.info
         if info["status"] != "ok":
             grid.stopped.update(dict.fromkeys(cells, (info["status"], info["reason"])))
-            continue
-        _judge(run, data, cells, encoder, grid)
+        elif cells:  # random weights have none where only fine-tuning is asked for
+            _judge(run, data, cells, encoder, grid)
 
 
 def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Grid) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,15 +19,16 @@ from PIL import Image
 from scipy import ndimage, stats
 from sklearn.neighbors import KNeighborsClassifier
 
-from headstart.data import synthetic
 from headstart.data.synthetic import (
     BACKGROUNDS,
     CLASSES,
     REFERENCE_COUNTS,
+    SPLITS,
     BagsSpec,
     contact_sheet,
     draw_bag,
     generate,
+    study,
 )
 
 TINY = BagsSpec(pool=5, train_per_class=1, validation_per_class=0, test_per_class=1, size=32)
@@ -78,7 +80,7 @@ def test_no_two_images_are_alike(tiny: Path) -> None:
 
 @given(
     seed=st.integers(0, 2**31),
-    split=st.sampled_from(synthetic.SPLITS),
+    split=st.sampled_from(SPLITS),
     i=st.integers(0, 10**6),
     counts=st.integers(1, 10**6),
 )
@@ -87,15 +89,13 @@ def test_an_entry_depends_on_seed_split_and_number_only(
     seed: int, split: str, i: int, counts: int
 ) -> None:
     label = None if split == "pool" else i % 9
-    few = synthetic._entry(BagsSpec(seed=seed), split, label, i)
-    many = synthetic._entry(BagsSpec(seed=seed, pool=counts, quality=50), split, label, i)
+    few = study._entry(BagsSpec(seed=seed), split, label, i)
+    many = study._entry(BagsSpec(seed=seed, pool=counts, quality=50), split, label, i)
     assert few == many
 
 
 def test_the_shortcut_changes_the_background_and_nothing_else() -> None:
-    free, bound = (
-        synthetic._entries(BagsSpec(pool=200, shortcut=shortcut)) for shortcut in (0.0, 1.0)
-    )
+    free, bound = (study._entries(BagsSpec(pool=200, shortcut=shortcut)) for shortcut in (0.0, 1.0))
     assert [replace(e, background="") for e in free] == [replace(e, background="") for e in bound]
     assert [e.background for e in free] != [e.background for e in bound]
 
@@ -170,7 +170,7 @@ def test_unknown_names_and_tiny_sizes_are_refused() -> None:
 
 
 def agreement(spec: BagsSpec, split: str) -> tuple[int, int]:
-    entries = [e for e in synthetic._entries(spec) if e.split == split]
+    entries = [e for e in study._entries(spec) if e.split == split]
     own = [CLASSES.index(e.class_name) == BACKGROUNDS.index(e.background) for e in entries]
     return sum(own), len(own)
 
@@ -188,7 +188,7 @@ def test_class_and_background_agree_as_often_as_the_knob_says(
 
 
 def test_without_shortcut_the_background_tells_nothing() -> None:
-    entries = synthetic._entries(BagsSpec(pool=6000, balanced=True, seed=3))
+    entries = study._entries(BagsSpec(pool=6000, balanced=True, seed=3))
     table = np.zeros((9, 9))
     for e in entries:
         table[CLASSES.index(e.class_name), BACKGROUNDS.index(e.background)] += 1
@@ -205,7 +205,7 @@ def test_the_test_images_may_have_a_shortcut_of_their_own() -> None:
 
 @pytest.mark.parametrize("balanced", [True, False])
 def test_the_pool_has_the_classes_it_should(balanced: bool) -> None:
-    entries = synthetic._entries(BagsSpec(pool=5000, balanced=balanced, train_per_class=0))
+    entries = study._entries(BagsSpec(pool=5000, balanced=balanced, train_per_class=0))
     pool = [e.class_name for e in entries if e.split == "pool"]
     odds = np.ones(9) if balanced else np.array(REFERENCE_COUNTS)
     counts = [pool.count(name) for name in CLASSES]
@@ -267,7 +267,7 @@ def test_the_unlabelled_folder_does_not_tell_the_class(tiny: Path) -> None:
 
 
 def test_pictures_are_not_all_square() -> None:
-    sizes = {e.size for e in synthetic._entries(BagsSpec(pool=100, size=96))}
+    sizes = {e.size for e in study._entries(BagsSpec(pool=100, size=96))}
     assert sizes == {(96, 96), (96, 128), (96, 120), (128, 96)}
 
 
@@ -300,7 +300,7 @@ def test_a_folder_of_something_else_is_refused(tiny: Path, tmp_path: Path) -> No
 
 
 def test_bags_of_another_version_are_refused(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "VERSION", synthetic.VERSION + 1)
+    monkeypatch.setattr(study, "VERSION", study.VERSION + 1)
     with pytest.raises(ValueError, match="another spec"):
         generate(tiny, TINY)
 
@@ -337,6 +337,53 @@ def test_a_killed_generation_leaves_no_folder_and_does_not_stand_in_the_way(
     assert done.returncode == 9
     assert not (tmp_path / "bags").exists()
     assert digests(generate(tmp_path / "bags", TINY)) == digests(tiny)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it cannot be asked there who is alive")
+@pytest.mark.parametrize("name", ["bags", "bags.*", "bags (1)[x]+"])
+def test_what_a_killed_generation_left_is_removed_and_nothing_else(
+    tmp_path: Path, name: str
+) -> None:
+    spec = replace(TINY, pool=1, train_per_class=0, test_per_class=0)
+    script = (
+        "import os, pathlib, signal, sys\n"
+        "from headstart.data.synthetic import BagsSpec, generate\n"
+        f"spec = {spec!r}\n"
+        "die = lambda done, n: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "generate(pathlib.Path(sys.argv[1]), spec, die)\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / name)])
+    killed.wait()
+    left = tmp_path / f".{name}.{killed.pid}.partial"
+    assert [p.name for p in tmp_path.iterdir()] == [left.name]
+    assert (left / "unlabeled" / "000000.jpg").is_file()
+
+    dead = killed.pid
+    alive = [f".{name}.{pid}.partial" for pid in (1, os.getppid())]
+    others = [f".other.{dead}.partial", f".{name}x.{dead}.partial", f".bagsZ.{dead}.partial"]
+    lookalikes = [f".{name}.partial", f".{name}.{dead}", f"{name}.{dead}.partial"]
+    lookalikes += [f"x.{name}.{dead}.partial", f".{name}.{dead}.partial.old"]
+    numbers = [f".{name}.{number}.partial" for number in ("old", "0", "-1", "9" * 30)]
+    kept = {*alive, *others, *lookalikes, *numbers}
+    for folder in kept:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.txt").write_text("mine")
+
+    generate(tmp_path / name, spec)
+    assert {p.name for p in tmp_path.iterdir()} == {name, *kept}
+    assert all((tmp_path / folder / "mine.txt").is_file() for folder in kept)
+
+
+def test_the_folders_above_are_made(tmp_path: Path) -> None:
+    spec = replace(TINY, pool=1, train_per_class=0, test_per_class=0)
+    generate(tmp_path / "not" / "yet" / "bags", spec)
+    assert (tmp_path / "not" / "yet" / "bags" / "bags.json").is_file()
+
+
+def test_the_import_is_light() -> None:
+    script = "import sys, headstart.data.synthetic; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
 
 
 # ------------------------------------------------------------------ the spec, the sheet

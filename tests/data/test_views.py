@@ -30,6 +30,8 @@ from headstart.data.views import (
 )
 from headstart.methods import METHODS
 
+torch.set_num_threads(1)  # many small operations: more threads only wait for each other
+
 BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
 
 

@@ -65,7 +65,9 @@ def ssim(a: Array, b: Array, data_range: float) -> float:
 
     Gaussian window of 11 × 11 with σ = 1.5, K₁ = 0.01, K₂ = 0.03, population variances, and no
     border pixels, as in the paper. ``data_range`` is the width of the scale the maps live on: 1
-    for [0, 1], 2 for [−1, 1]. A range too large makes any two maps look alike.
+    for [0, 1], 2 for [−1, 1]. A range too large makes any two maps look alike. SSIM is made for
+    pictures: of maps with signs, opposite ones can score high, as the two negative factors
+    (means and covariance) multiply; there ``pearson`` is the measure to read.
 
     Raises:
         ValueError: maps smaller than the window, or a ``data_range`` that does not fit them.

@@ -72,6 +72,12 @@ class Order:
         whole, rest = divmod(self.count, self.batch_size)
         return max(1, whole + (rest > 1 and not self.drop_last))
 
+    def images(self, steps: int) -> int:
+        """How many images the first ``steps`` steps see, each as often as it is seen."""
+        epochs, rest = divmod(steps, self.steps_per_epoch)
+        whole = min(self.count, self.steps_per_epoch * self.batch_size)
+        return epochs * whole + rest * self.batch_size
+
     def positions(self, step: int) -> Ints:
         """The images of a step, (≤batch_size,), as positions 0 … count−1."""
         epoch, place = divmod(step, self.steps_per_epoch)

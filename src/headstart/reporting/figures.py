@@ -176,11 +176,8 @@ def pretraining_health(results: tables.Results) -> Chart | None:
                 *(mark.encode(x=x, y=y) for mark in _lines(quantity, own, palette.colour(method))),
             ]
             title = words.method_name(method) if quantity is shown[0] else ""
-            panels.append(
-                alt.layer(*layers).properties(
-                    width=max(150, min(420, 800 // len(names))), height=96, title=title
-                )
-            )
+            width = max(150, min(420, 800 // len(names)))
+            panels.append(alt.layer(*layers, width=width, height=96, title=title))
     gaps = alt.RowColnumber(row=34, column=52)
     return styled(alt.concat(*panels, columns=len(names), spacing=gaps, bounds="flush"))
 

@@ -116,33 +116,25 @@ def share_scale(ends: tuple[float, float]) -> dict[str, Any]:
 def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     """The style of the report: quiet axes, readable letters, no frame, no ARIA clutter.
 
-    The page gives every figure one text alternative, so the marks need none.
+    The page gives every figure one text alternative, so the marks need none. The style is set on
+    the chart itself: the ``configure_*`` methods would copy all its panels once each.
     """
-    text = {"labelFont": FONT, "titleFont": FONT, "labelColor": INK, "titleColor": INK}
-    quiet: alt.TopLevelMixin = (
-        chart.configure(background="white", padding=6, aria=False, font=FONT)
-        .configure_view(stroke=None)
-        .configure_axis(
-            **text,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            titlePadding=8,
-            gridColor=LINE,
-            domainColor=LINE,
-            tickColor=LINE,
-        )
-        .configure_legend(
-            **text,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            orient="top",
-            labelLimit=260,
-        )
-        .configure_title(font=FONT, fontSize=13, fontWeight="bold", color=INK, limit=420)
+    import altair as alt
+
+    text = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+    text |= {"labelFont": FONT, "titleFont": FONT, "labelColor": INK, "titleColor": INK}
+    lines = {"gridColor": LINE, "domainColor": LINE, "tickColor": LINE}
+    chart.config = alt.Config(
+        background="white",
+        padding=6,
+        aria=False,
+        font=FONT,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(titlePadding=8, **lines, **text),
+        legend=alt.LegendConfig(orient="top", labelLimit=260, **text),
+        title=alt.TitleConfig(font=FONT, fontSize=13, fontWeight="bold", color=INK, limit=420),
     )
-    return quiet
+    return chart
 
 
 def _distinct(shapes: Sequence[str]) -> list[str]:

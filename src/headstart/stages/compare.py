@@ -59,9 +59,9 @@ def compare(
             for protocol in ("finetune", "linear", "knn"):
                 arms = [a for a in judged.arms() if _is_candidate(a, protocol)]
                 rows += _family(run, judged, arms, fraction)
-                gone = {c: s for c, s in stopped.items() if c.fraction == fraction}
-                gone = {c: s for c, s in gone.items() if _is_candidate(c.arm, protocol)}
-                rows += [_lost(c, s, len(judged.y)) for c, s in gone.items() if c.arm not in arms]
+                gone = [c for c in stopped if c.fraction == fraction and c.arm not in arms]
+                first = {c.arm: c for c in reversed(gone) if _is_candidate(c.arm, protocol)}
+                rows += [_lost(c, stopped[c], len(judged.y)) for c in reversed(first.values())]
         Comparison(tuple(rows)).save(entry.folder)
         entry.finish({"rows": len(rows)}, started)
     return entry
@@ -205,8 +205,8 @@ def _needs(y: Ints, predicted: Ints, margin: float) -> Needs:
 
 
 def _difference(curves: Curves) -> Estimate:
-    observed = float(curves.observed[0, 0] - curves.observed[1, 0])
-    return estimate(observed, curves.replicates[0, :, 0] - curves.replicates[1, :, 0])
+    ours, theirs = curves.replicates[:, :, 0]
+    return estimate(ours - theirs, curves.per_seed[0, 0] - curves.per_seed[1, 0])
 
 
 def _learned(judged: Judged, arm: str, seeds: Sequence[int], fraction: float) -> bool:

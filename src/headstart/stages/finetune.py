@@ -119,8 +119,8 @@ class ValidationWatch:
         steps: int,
     ) -> None:
         self.network, self.settings = network, settings
-        self.read_every = max(1, steps // settings.epochs)
-        self.patience = max(5.0, settings.patience * settings.epochs)
+        self.read_every = max(1, round(steps / settings.epochs))
+        self.patience = max(5.0, settings.patience * steps / self.read_every)
         self.images = data.images(budget.validation)
         self.labels = torch.from_numpy(data.index.labels[budget.validation])
         self.score, self.best, self.done, self.stopped = (-1.0, 0.0), 0, 0, False
@@ -129,10 +129,10 @@ class ValidationWatch:
     def __call__(self, reading: Reading) -> str | None:
         """Score the network as it is now; a broken loss ends the trial where it was best."""
         self.done += 1
-        if not isfinite(reading.loss):
+        score = self._score()
+        if not (isfinite(reading.loss) and isfinite(score[1])):
             self.stopped = True
             return f"loss is {reading.loss}"
-        score = self._score()
         if score > self.score:
             self.score, self.best = score, self.done
             self.weights = copy.deepcopy(self.network.state_dict())
@@ -149,7 +149,7 @@ class ValidationWatch:
     def trial(self, lr: float, weight_decay: float) -> Trial:
         """What the trial came to."""
         weights = {name: tensor.cpu() for name, tensor in self.weights.items()}
-        still = not self.stopped and self.best > 0.9 * self.settings.epochs
+        still = not self.stopped and self.best > 0.9 * self.done
         return Trial(lr, weight_decay, self.score, self.best, self.done, still, weights)
 
     def state(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def index(run: Run) -> Dataset:
     cache = open_cache(files, side, home, run.tell.progress)
     settings = {
         "files": identity(files),
+        "side": side,
         "readable": [not reason for reason in cache.reasons],
         "split": data.split,
         "split_seed": data.split_seed,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from headstart.config import Recipe
+from headstart.config import Recipe, StudyError
 from headstart.data.batches import Order, ViewPairs
 from headstart.engine import Training
 from headstart.methods import METHODS, Method
@@ -22,14 +22,21 @@ from headstart.types import Ints
 
 
 def start(run: Run, seed: int, weights: str) -> Entry:
-    """The encoder that training starts from: the same weights for every arm of a seed."""
+    """The encoder that training starts from: the same weights for every arm of a seed.
+
+    Raises:
+        StudyError: an unknown backbone, or weights that are not there or do not fit it.
+    """
     settings = run.study.encoder.model_dump() | {"weights": weights}
     # Weights from a file or a hub are the same for every seed; only random ones are drawn.
     settings["seed"] = seed if weights == "random" else 0
     entry = run.store.entry("pretrain", "random" if weights == "random" else "start", settings)
     if not entry.done:
         started = time.perf_counter()
-        encoder = build_encoder(**backbone(run), weights=weights, seed=settings["seed"])
+        try:
+            encoder = build_encoder(**backbone(run), weights=weights, seed=settings["seed"])
+        except ValueError as error:
+            raise StudyError(f"encoder: {error}") from None
         save_encoder(encoder, entry)
         entry.finish({"status": "ok", "start": weights_hash(encoder)}, started)
     return entry
@@ -66,7 +73,7 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
             "warnings": warnings + watch.warnings,
             "epochs": run.study.pretrain.epochs,
             "steps": watch.steps,
-            "images_seen": watch.steps * job.batch_size,
+            "images_seen": job.order.images(watch.steps),
             "start": begin.info["start"],
             "loss_floor": network.loss_floor(job.batch_size),
             "knn_random": watch.knn_random,

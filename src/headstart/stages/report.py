@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
 from headstart.stages.explain import Explained
 from headstart.stages.run import Cell, Dataset, Run
@@ -57,7 +58,7 @@ def report(
         "title": run.folder.resolve().name,
         "data": _data(run, data),
         "study": run.study.model_dump(mode="json"),
-        "arms": list(_arms(grid)),
+        "arms": list(_arms(data, grid)),
         "pretraining": list(_pretraining(grid)),
         "comparisons": [asdict(row) for row in comparison.rows],
         "attribution_similarity": explained.similarity,
@@ -94,7 +95,7 @@ def _data(run: Run, data: Dataset) -> dict[str, Any]:
     }
 
 
-def _arms(grid: Grid) -> Iterator[dict[str, Any]]:
+def _arms(data: Dataset, grid: Grid) -> Iterator[dict[str, Any]]:
     for cell, entry in grid.evaluated.items():
         classifier = grid.classifiers[cell][1].info
         yield {
@@ -103,14 +104,15 @@ def _arms(grid: Grid) -> Iterator[dict[str, Any]]:
             "chosen": classifier["chosen"],
         }
     for cell, (status, reason) in grid.stopped.items():
+        labels = label_budget(data.index, cell.fraction, cell.seed).labels
         yield {
-            **_identity(cell, None, status, reason),
+            **_identity(cell, labels, status, reason),
             **dict.fromkeys(("metrics", "intervals", "confusion_matrix", "per_class", "chance")),
             "chosen": {},
         }
 
 
-def _identity(cell: Cell, labels: int | None, status: str, reason: str | None) -> dict[str, Any]:
+def _identity(cell: Cell, labels: int, status: str, reason: str | None) -> dict[str, Any]:
     return {
         "method": cell.method,
         "protocol": cell.protocol,

@@ -82,7 +82,8 @@ class PretrainWatch:
             return None
         line = f"{health.verdict}: {health.reason}. {health.advice}"
         run, name = self.job.run, f"{self.job.method} (seed {self.job.seed})"
-        if health.stop and run.study.pretrain.on_collapse == "stop":
+        broken = health.verdict == "not a number"  # nothing can come of it, whatever is asked for
+        if broken or (health.stop and run.study.pretrain.on_collapse == "stop"):
             self.status = "collapsed" if health.verdict == "collapsed" else "failed"
             run.tell.line(f"{name} stopped: {line}")
             return line

@@ -118,7 +118,8 @@ def label_saving(
 
     ``labels`` (F,) are increasing counts, ``fraction`` an index into them. In every replicate the
     baseline's curve is made non-decreasing and read backwards, so the limits (2.5 and 97.5 %,
-    ``method="nearest"``, which may fall on a censored value) carry seeds and images.
+    ``method="nearest"``, which may fall on a censored value) carry seeds and images. Unlike those
+    of a difference they are not widened for few seeds, since a count has no even scale to do it on.
     """
     counts = _increasing(labels)
     observed = isotonic(curves.observed[baseline])
@@ -167,14 +168,15 @@ def saving_sentence(saving: LabelSaving, name: str, baseline: str = "supervised 
 
 def _at_least(saving: LabelSaving, start: str, baseline: str) -> str:
     """Too near to the largest count for a number: the lower limit is all that can be said."""
-    if saving.low <= saving.labels:
+    low = min(saving.low, saving.largest)
+    if low <= saving.labels:
         return (
             f"{start} about as well as {baseline}: whether it saves labels cannot be told this "
             f"close to the largest count ({saving.largest:,})."
         )
     return (
-        f"{start} as well as {baseline} with at least {_round(saving.low)} labels: it saves at "
-        f"least {_times(saving.low / saving.labels)} (lower end of the 95 % CI; the largest "
+        f"{start} as well as {baseline} with at least {_round(low)} labels: it saves at "
+        f"least {_times(low / saving.labels)} (lower end of the 95 % CI; the largest "
         f"count, {saving.largest:,}, is too close for more)."
     )
 
@@ -194,7 +196,9 @@ def _factor(saving: LabelSaving, labels: float) -> str:
 
 
 def _range(low: str, high: str) -> str:
-    return f"{low}–{high}" if not (low + high).strip("0123456789.,×") else f"{low} to {high}"
+    if (low + high).strip("0123456789.,×"):
+        return f"{low} to {high}"
+    return f"{low.removesuffix('×')}–{high}"
 
 
 def _round(labels: float) -> str:

@@ -1,0 +1,147 @@
+"""Who may know of whom, read from the source itself: the modules point one way."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "headstart"
+
+# A module may import what stands on a lower floor, and what lies in its own package.
+FLOORS = (
+    {"types", "config"},
+    {"nn", "data"},
+    {"methods", "attributions", "stats", "reporting"},
+    {"engine", "store"},
+    {"stages"},
+    {"pipeline"},
+    {"cluster", "terminal"},
+    {"cli"},
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# Upward on purpose, inside a function: a study checks settings against the method's signature.
+ALLOWED = {("config", "methods")}
+
+# The one place that may know each of these.
+ONLY = {"lightning": "engine", "captum": "attributions", "ray": "cluster"}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    """``data/views.py`` is ``data.views``; a package's ``__init__`` is the package."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that a file imports when it runs, with names like ``headstart.data.views``."""
+    package = ["headstart", *path.relative_to(SOURCE).parent.parts]
+    tree = ast.parse(path.read_text(encoding="utf8"))
+    for_types = {
+        child
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test).endswith("TYPE_CHECKING")
+        for child in block.body
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def room(name: str) -> str:
+    return name.removeprefix("headstart").removeprefix(".").split(".")[0]
+
+
+def ours(path: Path) -> set[str]:
+    """Rooms of the project that a file imports from, its own left out."""
+    names = {room(name) for name in imported(path) if name.split(".")[0] == "headstart"}
+    return (names & (FLOOR.keys() | {""})) - {room(f"headstart.{dotted(path)}"), ""}
+
+
+every = pytest.mark.parametrize("path", modules(), ids=lambda path: dotted(path) or "headstart")
+
+
+@every
+def test_imports_point_downward(path: Path) -> None:
+    own = room(f"headstart.{dotted(path)}")
+    if own not in FLOOR:
+        pytest.skip("the package itself")
+    upward = {
+        other for other in ours(path) if FLOOR[other] >= FLOOR[own] and (own, other) not in ALLOWED
+    }
+    assert not upward, f"{dotted(path)} imports {sorted(upward)}"
+
+
+@every
+def test_each_heavy_library_is_known_to_one_room(path: Path) -> None:
+    own = room(f"headstart.{dotted(path)}")
+    for library, owner in ONLY.items():
+        tops = {name.split(".")[0] for name in imported(path)}
+        knows = library in tops or f"{library}_fabric" in tops or f"pytorch_{library}" in tops
+        assert not knows or own == owner, f"{dotted(path)} imports {library}"
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "methods").glob("*.py")), ids=lambda p: p.stem)
+def test_a_method_sees_no_disks_labels_or_loggers(path: Path) -> None:
+    assert ours(path) <= {"nn", "config", "types"}
+    names = {name.split(".")[0] for name in imported(path)}
+    assert not names & {"logging", "os", "pathlib", "io", "tensorboard", "rich", "PIL", "warnings"}
+    text = path.read_text(encoding="utf8")
+    assert ".cuda(" not in text
+    words = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    assert not words & {"label", "labels", "print", "open"}
+
+
+@every
+def test_every_room_has_a_floor(path: Path) -> None:
+    """A new module at the top says in ``FLOORS`` where it stands."""
+    assert room(f"headstart.{dotted(path)}") in FLOOR.keys() | {"", "__main__"}
+
+
+@pytest.mark.parametrize("module", ["headstart", "headstart.config", "headstart.data.scan"])
+def test_a_light_import_brings_no_torch(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "timm", "lightning", "captum", "altair", "sklearn", "scipy", "torchvision"}
+    assert not heavy & set(done.stdout.split())
+
+
+def test_the_reader_of_imports_sees_every_spelling(tmp_path: Path) -> None:
+    """A check that cannot fail is none."""
+    folder = SOURCE / "nn"
+    text = """
+import torch, lightning.fabric as f
+from captum.attr import Saliency
+if TYPE_CHECKING:
+    from headstart.cli import main
+def inside():
+    from headstart import stages
+    from ..stages import pretrain
+    from . import heads
+"""
+
+    class Written(type(folder)):  # type: ignore[misc]
+        def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+            return text
+
+    path = Written(folder / "made_up.py")
+    found = set(imported(path))
+    assert {"torch", "lightning.fabric", "captum.attr", "headstart.stages"} <= found
+    assert {"headstart.stages.pretrain", "headstart.nn.heads"} <= found
+    assert ours(path) == {"stages"}
