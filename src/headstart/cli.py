@@ -150,6 +150,15 @@ def presets() -> None:
         typer.echo(f"{name}: {inspect.getdoc(preset)}\n")
 
 
+@app.command()
+def settings() -> None:
+    """List every setting of the study file with its default and its meaning."""
+    from headstart.config import settings_table
+
+    for name, default, meaning in settings_table():
+        typer.echo(f"{name} = {default}" + (f"  # {meaning}" if meaning else ""))
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     from headstart.config import StudyError

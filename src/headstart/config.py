@@ -34,7 +34,7 @@ class StudyError(ValueError):
 class Frozen(BaseModel):
     """A group of settings: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -141,8 +141,11 @@ class EncoderSettings(Frozen):
     """The backbone that every arm shares, and its start."""
 
     backbone: str = "resnet18"
+    """A timm or torchvision name."""
     image_size: Annotated[int, Field(ge=16, le=1024)] = 128
+    """Side of the images in pixels."""
     stem: Literal["standard", "small"] = "standard"
+    """`small` keeps a ResNet's first resolution: for images of 32 px or so."""
     weights: str = "random"
     """``random``, ``pretrained`` (fetched), or a local .safetensors, .pth or .pt file."""
 
@@ -153,12 +156,14 @@ class Pretrain(Frozen):
     epochs: Annotated[int, Field(ge=1)] = 200
     batch_size: Annotated[int, Field(ge=2)] = 128
     recipe: Literal["small", "paper"] = "small"
+    """Whose hyper-parameters: the published small-image settings, or the papers'."""
     drop_last: bool = True
     """Leave out an epoch's ragged last batch, as the papers do (a last batch of 1 always is)."""
     check_epochs: Annotated[float, Field(gt=0)] = 1.0
     """Collapse is looked for every so many epochs."""
     on_collapse: Literal["stop", "warn"] = "stop"
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """Between two checkpoints; a training killed goes on from the last one."""
 
 
 class Finetune(Frozen):
@@ -183,7 +188,9 @@ class Classify(Frozen):
 
     protocols: tuple[Literal["linear", "knn", "finetune"], ...] = ("linear", "knn", "finetune")
     knn_k: Annotated[int, Field(ge=1)] = 20
+    """Neighbours that vote; all of them where there are fewer."""
     knn_temperature: Positive = 0.07
+    """T of a vote's weight exp(cosine/T)."""
     finetune: Finetune = Finetune()
 
 
@@ -191,6 +198,7 @@ class Explain(Frozen):
     """Attribution maps: on how many test images, and which."""
 
     images: Annotated[int, Field(ge=0)] = 96
+    """A stratified sample of the test images; 0 explains nothing."""
     attributions: tuple[str, ...] = ("saliency", "integrated_gradients")
     pictures: Annotated[int, Field(ge=0)] = 6
     """How many of the images are drawn for people."""
@@ -200,16 +208,22 @@ class Compare(Frozen):
     """The smallest difference that matters, and how carefully it is looked for."""
 
     margin: Share = 0.02
+    """The smallest difference that matters, as a share: 0.02 is two points."""
     replicates: Annotated[int, Field(ge=100)] = 10_000
+    """Of the bootstrap over seeds and images."""
 
 
 class EngineSettings(Frozen):
     """Where and in what numbers it runs; only ``precision`` changes what is computed."""
 
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1."""
     precision: Literal["auto", "32", "bf16"] = "auto"
+    """Of training; auto takes bf16 where the processor computes in it. Judging is always 32."""
     threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads; by default as many as cores."""
     compile: bool = False
+    """Whether to use torch.compile."""
 
 
 class Study(Frozen):
@@ -220,7 +234,9 @@ class Study(Frozen):
     methods: dict[str, dict[str, Any]] = {"moco": {}, "simclr": {}, "simsiam": {}, "byol": {}}
     """Methods by name, each with what it changes of its recipe."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    """A seed changes everything random; five or more for a firm verdict."""
     label_fractions: tuple[Share, ...] = (1.0,)
+    """Shares of the labels to learn from; smaller budgets are part of larger ones."""
     pretrain: Pretrain = Pretrain()
     classify: Classify = Classify()
     explain: Explain = Explain()
@@ -429,6 +445,31 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def settings_table(model: type[BaseModel] = Study, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Every setting as (dotted name, default, what it means), in the order of the study file."""
+    rows = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += settings_table(kind, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        meaning = " ".join((field.description or "").replace("``", "`").split())
+        rows.append((f"{prefix}{name}", _plain(default), meaning))
+    return rows
+
+
+def _plain(value: Any) -> str:
+    """A default as a study file would spell it."""
+    if isinstance(value, dict):
+        return "[" + ", ".join(value) + "]"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_plain(part) for part in value) + "]"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return {"None": "none", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 # --- recipes -----------------------------------------------------------------------------------

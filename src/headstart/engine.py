@@ -82,7 +82,8 @@ class Engine:
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.compile = settings.compile
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # not our user's news
+        for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric = Fabric(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=[device.index or 0] if device.type == "cuda" else 1,
@@ -121,7 +122,9 @@ class Engine:
         total, since, saved = torch.zeros((), device=self.device), start, time.monotonic()
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
-            loss = loss_of(*training.batch(step))
+            batch = training.batch(step)
+            with self.autocast():  # Fabric enters it only for modules that it has to wrap
+                loss = loss_of(*batch)
             self.fabric.backward(loss)
             total += loss.detach()  # read back later: no waiting for the device in a step
             read = (step + 1) % watcher.read_every == 0 or step + 1 == training.steps
@@ -186,6 +189,8 @@ def _device(name: str) -> torch.device:
         raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StudyError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise StudyError(f"--device {name}: this machine has no such device")
     if device.type not in ("cpu", "cuda", "mps"):
         raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1")
     return device

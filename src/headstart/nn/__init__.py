@@ -1,1 +1,1 @@
-"""The network parts that methods are made of: encoder, heads, losses, moving averages, optimisers."""
+"""The network parts that methods are made of: encoder, heads, losses, averages, optimisers."""

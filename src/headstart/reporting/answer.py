@@ -189,10 +189,10 @@ def _about_seeds(seeds: int) -> str:
         return "One seed. This compares single trained models; another seed may turn the order."
     if seeds < 5:
         return (
-            f"{seeds} seeds. That is few: the intervals include the luck of the seeds, but they "
-            "know it only roughly."
+            f"{seeds} seeds. That is few: the intervals of the differences include the luck of "
+            "the seeds, but know it only roughly."
         )
-    return f"{seeds} seeds. The intervals include the luck of the seeds."
+    return f"{seeds} seeds. The intervals of the differences include the luck of the seeds."
 
 
 def _limits_of_parts(results: tables.Results) -> list[str]:

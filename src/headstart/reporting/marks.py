@@ -38,6 +38,19 @@ INK, QUIET, LINE, BAND = "#1F2328", "#57606A", "#D8DEE4", "#E4EAF0"
 SHADES = ["#F7FBFF", "#6BAED6", "#08306B"]
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
+_TEXT: dict[str, Any] = {"labelFont": FONT, "titleFont": FONT, "labelColor": INK, "titleColor": INK}
+_TEXT |= {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+STYLE = {
+    "background": "white",
+    "padding": 6,
+    "aria": False,
+    "font": FONT,
+    "view": {"stroke": None},
+    "axis": _TEXT | {"gridColor": LINE, "domainColor": LINE, "tickColor": LINE, "titlePadding": 8},
+    "legend": _TEXT | {"orient": "top", "labelLimit": 260},
+    "title": {"font": FONT, "fontSize": 13, "fontWeight": "bold", "color": INK, "limit": 420},
+}
+
 
 @dataclass(frozen=True)
 class Palette:
@@ -119,21 +132,7 @@ def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     The page gives every figure one text alternative, so the marks need none. The style is set on
     the chart itself: the ``configure_*`` methods would copy all its panels once each.
     """
-    import altair as alt
-
-    text = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
-    text |= {"labelFont": FONT, "titleFont": FONT, "labelColor": INK, "titleColor": INK}
-    lines = {"gridColor": LINE, "domainColor": LINE, "tickColor": LINE}
-    chart.config = alt.Config(
-        background="white",
-        padding=6,
-        aria=False,
-        font=FONT,
-        view=alt.ViewConfig(stroke=None),
-        axis=alt.AxisConfig(titlePadding=8, **lines, **text),
-        legend=alt.LegendConfig(orient="top", labelLimit=260, **text),
-        title=alt.TitleConfig(font=FONT, fontSize=13, fontWeight="bold", color=INK, limit=420),
-    )
+    chart.config = STYLE  # type: ignore[attr-defined]
     return chart
 
 

@@ -1,0 +1,382 @@
+"""The loop trains, tells the truth about what it applied, and resumes in the same bits."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_study
+import torch
+from torch import Tensor, nn
+
+from headstart.config import EngineSettings, Optim, StudyError
+from headstart.data.batches import Images, Order, ViewPairs
+from headstart.engine import Engine, Reading, Training, gradient_norm
+from headstart.methods import METHODS, Method
+from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
+
+torch.set_num_threads(1)
+
+CPU = EngineSettings(device="cpu", precision="32", threads=1)
+
+
+class Notes:
+    """A watcher that writes down everything, and may stop the run."""
+
+    def __init__(self, read_every: int = 1, stop_at: int = 10**9) -> None:
+        self.read_every, self.stop_at = read_every, stop_at
+        self.readings: list[list[float]] = []
+
+    def __call__(self, reading: Reading) -> str | None:
+        row = [reading.step, reading.loss, reading.lr, reading.gradient_norm]
+        self.readings.append([float(value) for value in row])
+        return "enough" if reading.step >= self.stop_at else None
+
+    def state(self) -> dict[str, Any]:
+        return {"readings": self.readings}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.readings = state["readings"]
+
+
+class Line(nn.Module):
+    """y = w·x, with dropout where asked, and a count of its steps."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.layer = nn.Linear(4, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.after: list[int] = []
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        predicted: Tensor = self.layer(self.dropout(x))
+        return ((predicted.squeeze(1) - y) ** 2).mean()
+
+    def after_step(self, step: int) -> None:
+        self.after.append(step)
+
+
+def points(step: int) -> tuple[Tensor, Tensor]:
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+    return x, x @ torch.tensor([1.0, -2.0, 0.5, 0.0])
+
+
+OPTIM = Optim(lr=0.05, scale="none", weight_decay=0.0)
+
+
+def training(network: nn.Module, steps: int, optim: Optim = OPTIM) -> Training:
+    return Training(
+        network=network,
+        optimizer=build_optimizer(network, optim, 16),
+        batch=points,
+        lr_factor=lambda step: lr_factor(optim, step, steps, 10),
+        steps=steps,
+        seed=0,
+    )
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+def test_the_loop_trains() -> None:
+    network, notes = Line(), Notes()
+    assert Engine(CPU).fit(training(network, 120), notes) is None
+    losses = [row[1] for row in notes.readings]
+    assert losses[-1] < 1e-3 * losses[0]
+    assert network.after == list(range(120))
+    np.testing.assert_allclose(
+        network.layer.weight.detach().numpy().ravel(), [1.0, -2.0, 0.5, 0.0], atol=0.02
+    )
+
+
+def test_the_loop_is_plain_stochastic_gradient_descent() -> None:
+    """Against the same steps written out by hand."""
+    network, by_hand = Line(), Line()
+    engine, optim = Engine(CPU), Optim(lr=0.05, scale="none", momentum=0.9, weight_decay=0.01)
+    engine.fit(training(network, 12, optim), Notes())
+    reference = torch.optim.SGD(by_hand.parameters(), lr=0.05, momentum=0.9)
+    for step in range(12):
+        for group in reference.param_groups:
+            group["lr"] = 0.05 * 0.5 * (1 + math.cos(math.pi * step / 12))
+        reference.zero_grad()
+        (by_hand.loss(*points(step)) + 0.005 * by_hand.layer.weight.square().sum()).backward()
+        reference.step()
+    torch.testing.assert_close(network.layer.weight, by_hand.layer.weight)
+    torch.testing.assert_close(network.layer.bias, by_hand.layer.bias)
+
+
+def test_a_reading_holds_the_mean_loss_the_rate_and_the_gradient_of_its_steps() -> None:
+    every, coarse = Notes(read_every=1), Notes(read_every=4)
+    Engine(CPU).fit(training(Line(), 10), every)
+    Engine(CPU).fit(training(Line(), 10), coarse)
+    steps, losses, rates, norms = (np.array(column) for column in zip(*every.readings, strict=True))
+    assert steps.tolist() == list(range(1, 11))
+    np.testing.assert_allclose(
+        rates, [0.05 * lr_factor(OPTIM, step, 10, 10) for step in range(10)], rtol=1e-12
+    )
+    assert np.all(np.diff(rates) < 0)
+    assert [row[0] for row in coarse.readings] == [4, 8, 10]
+    means = [losses[:4].mean(), losses[4:8].mean(), losses[8:].mean()]
+    np.testing.assert_allclose([row[1] for row in coarse.readings], means, rtol=1e-6)
+    np.testing.assert_allclose([row[2] for row in coarse.readings], rates[[3, 7, 9]])
+    np.testing.assert_allclose([row[3] for row in coarse.readings], norms[[3, 7, 9]])
+    assert gradient_norm(Line()) == 0  # nothing backward yet
+
+
+def test_gradient_norm_is_of_all_gradients_together() -> None:
+    network = Line()
+    network.loss(*points(0)).backward()
+    stacked = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+    torch.testing.assert_close(gradient_norm(network), stacked.norm())
+
+
+def test_a_watcher_stops_the_run_with_its_reason() -> None:
+    network = Line()
+    assert Engine(CPU).fit(training(network, 50), Notes(stop_at=7)) == "enough"
+    assert network.after == list(range(7))
+
+
+def test_the_network_trains_in_training_mode_though_a_watcher_evaluates_it() -> None:
+    network = Line(dropout=0.5)
+    modes: list[bool] = []
+
+    class Evaluates(Notes):
+        def __call__(self, reading: Reading) -> str | None:
+            modes.append(network.training)
+            network.eval()
+            return None
+
+    Engine(CPU).fit(training(network, 5), Evaluates())
+    assert modes == [True] * 5
+
+
+def test_bf16_trains_and_keeps_weights_in_float32() -> None:
+    settings = EngineSettings(device="cpu", precision="bf16", threads=1)
+    network, notes = Line(), Notes()
+    seen: list[torch.dtype] = []
+    network.layer.register_forward_hook(lambda _m, _i, out: seen.append(out.dtype))
+    Engine(settings).fit(training(network, 60), notes)
+    assert set(seen) == {torch.bfloat16}
+    assert network.layer.weight.dtype == torch.float32
+    assert notes.readings[-1][1] < 0.05 * notes.readings[0][1]
+
+
+# --- resuming ----------------------------------------------------------------------------------
+
+STEPS = 6
+
+
+def pretraining(name: str, optim: Optim | None = None) -> tuple[Method, Training]:
+    """A method around a small encoder, on made images."""
+    recipe = METHODS[name].recipe("small", 2)
+    heads = tiny_study.HEADS[name] | ({"queue": 20} if name == "moco" else {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = METHODS[name](tiny_study.small_encoder(), STEPS, **(recipe.settings | heads))
+    images = Images(tiny_study.pixels(22), np.arange(22), 24, torch.device("cpu"))
+    order = Order(22, 8, seed=3, drop_last=False)  # batches of 8, 8 and 6
+    optim = optim or recipe.optim
+    return network, Training(
+        network=network,
+        optimizer=build_optimizer(network, optim, 8),
+        batch=ViewPairs(images, order, recipe.view1, recipe.view2),
+        lr_factor=lambda step: lr_factor(optim, step, STEPS, order.steps_per_epoch),
+        steps=STEPS,
+        seed=3,
+    )
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal to the last bit, through dictionaries and lists."""
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def end_state(network: nn.Module, done: Training, notes: Notes) -> dict[str, Any]:
+    return {
+        "network": copy.deepcopy(network.state_dict()),
+        "optimizer": copy.deepcopy(done.optimizer.state_dict()),
+        "random": torch.get_rng_state(),
+        "readings": notes.readings,
+    }
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def killed_at(step: int, batch: Callable[[int], Any]) -> Callable[[int], Any]:
+    def cut(now: int) -> Any:
+        if now == step:
+            raise PowerCutError
+        return batch(now)
+
+    return cut
+
+
+def resumed_equals_uninterrupted(
+    make: Callable[[], tuple[nn.Module, Training]], folder: Path, at: int
+) -> None:
+    network, whole = make()
+    notes = Notes()
+    Engine(CPU).fit(whole, notes)
+    wanted = end_state(network, whole, notes)
+
+    _, first = make()
+    cut = Training(**{**vars(first), "batch": killed_at(at, first.batch)})
+    with pytest.raises(PowerCutError):
+        Engine(CPU).fit(cut, Notes(), folder, checkpoint_minutes=0)
+    assert (folder / "checkpoint.pt").exists()
+
+    torch.manual_seed(12345)  # another process has another random state
+    torch.rand(11)
+    network, rest = make()
+    seen: list[int] = []
+
+    def noted(step: int) -> Any:
+        seen.append(step)
+        return whole.batch(step)
+
+    notes = Notes()
+    Engine(CPU).fit(Training(**{**vars(rest), "batch": noted}), notes, folder)
+    assert seen == list(range(at, whole.steps))
+    assert same(end_state(network, rest, notes), wanted)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_resumed_run_ends_in_the_same_bits(name: str, tmp_path: Path) -> None:
+    """Weights, momentum network, queue and pointer, optimiser, random state, readings."""
+    resumed_equals_uninterrupted(lambda: pretraining(name), tmp_path, at=3)
+
+
+@pytest.mark.parametrize("name", ["lars", "adamw"])
+def test_every_optimiser_resumes(name: str, tmp_path: Path) -> None:
+    optim = Optim(name=name, lr=0.02, scale="none", warmup_epochs=1)  # type: ignore[arg-type]
+    resumed_equals_uninterrupted(lambda: pretraining("simclr", optim), tmp_path, at=2)
+
+
+def test_dropout_resumes(tmp_path: Path) -> None:
+    def make() -> tuple[nn.Module, Training]:
+        network = Line(dropout=0.5)
+        return network, training(network, 9)
+
+    resumed_equals_uninterrupted(make, tmp_path, at=4)
+
+
+def test_two_runs_are_the_same_bits_and_another_seed_is_not() -> None:
+    ends = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed * 77)
+        network = Line(dropout=0.5)
+        asked = training(network, 5)
+        Engine(CPU).fit(Training(**{**vars(asked), "seed": seed}), Notes())
+        ends.append(network.state_dict())
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+def test_checkpoints_are_written_when_due_and_never_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Engine(CPU).fit(training(Line(), 5), Notes(), tmp_path, checkpoint_minutes=10)
+    assert not list(tmp_path.iterdir())  # over long before it is due
+    real = torch.save
+
+    def dies(state: Any, path: Path) -> None:
+        if state["step"] < 3:
+            real(state, path)
+            return
+        Path(path).write_bytes(b"half a check")
+        raise PowerCutError
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(PowerCutError):
+        Engine(CPU).fit(training(Line(), 5), Notes(), tmp_path, checkpoint_minutes=0)
+    monkeypatch.undo()
+    network, whole = Line(), Line()
+    notes = Notes()
+    Engine(CPU).fit(training(network, 5), notes, tmp_path)
+    assert network.after == [2, 3, 4]  # from the last whole checkpoint
+    Engine(CPU).fit(training(whole, 5), Notes())
+    assert same(network.state_dict(), whole.state_dict())
+    assert len(notes.readings) == 5
+
+
+def test_a_zero_fraction_of_a_run_is_left_after_its_last_step(tmp_path: Path) -> None:
+    """Killed between the last checkpoint and the end of the stage: nothing is trained twice."""
+    network = Line()
+    Engine(CPU).fit(training(network, 5), Notes(), tmp_path, checkpoint_minutes=0)
+    again = Line()
+    Engine(CPU).fit(training(again, 5), Notes(), tmp_path, checkpoint_minutes=0)
+    assert again.after == []
+    assert same(again.state_dict(), network.state_dict())
+
+
+# --- devices and numbers -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda", "cuda:7", "cuda:-1", "meta", "tpu", "", "mps"])
+def test_a_device_that_is_not_there_is_one_line(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(StudyError) as caught:
+        Engine(EngineSettings(device=device, precision="32"))
+    line = str(caught.value)
+    assert line.startswith(f"--device {device}: ")
+    assert "\n" not in line
+
+
+def test_auto_takes_the_processor_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    engine = Engine(EngineSettings(device="auto", precision="32"))
+    assert engine.device.type == "cpu"
+    assert engine.precision == "32"
+
+
+@pytest.mark.parametrize(("amx", "avx", "wanted"), [(1, 0, "bf16"), (0, 1, "bf16"), (0, 0, "32")])
+def test_auto_takes_bf16_only_where_the_processor_computes_in_it(
+    amx: int, avx: int, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_is_amx_tile_supported", amx), ("_is_avx512_bf16_supported", avx)):
+        monkeypatch.setattr(torch.cpu, name, lambda value=value: bool(value), raising=False)
+    engine = Engine(EngineSettings(device="cpu", precision="auto"))
+    assert engine.precision == wanted
+
+
+def test_threads_are_set() -> None:
+    before = torch.get_num_threads()
+    try:
+        Engine(EngineSettings(device="cpu", precision="32", threads=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_peak_rate_and_schedule_meet_in_the_reading() -> None:
+    """The rate applied is the one intended: scaled with the batch, warmed up, then falling."""
+    optim = Optim(lr=0.1, scale="linear", warmup_epochs=1, weight_decay=0.0)
+    notes, network = Notes(), Line()
+    asked = training(network, 40, optim)
+    Engine(CPU).fit(asked, notes)
+    rates = [row[2] for row in notes.readings]
+    peak = peak_lr(optim, 16)
+    assert peak == pytest.approx(0.1 * 16 / 256)
+    assert max(rates) <= peak
+    top = rates.index(max(rates))
+    assert 0 < top <= 4  # a tenth of the run
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] <= 0.05 * peak
