@@ -330,16 +330,22 @@ _NOT_YAML = (
 def build_study(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Study:
     """Merge layers of settings, later over earlier, and check the whole.
 
+    Naming methods selects them; only ``--set methods.moco.queue=512`` changes one and keeps the
+    others.
+
     Args:
         layers: pairs of where the settings come from (for the error line) and the nested settings.
 
     Raises:
         StudyError: one line naming the key, what is wrong with it, and the nearest known key.
     """
-    merged: dict[str, Any] = {}
     study = Study()
+    merged: dict[str, Any] = {"methods": study.methods}
     for source, layer in layers:
+        named = layer.get("methods")
         merged = _merge(merged, layer)
+        if isinstance(named, Mapping) and not source.startswith("--set"):
+            merged["methods"] = {name: merged["methods"][name] for name in named}
         try:
             study = Study.model_validate(merged)
         except ValidationError as error:

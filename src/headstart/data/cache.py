@@ -26,6 +26,7 @@ from headstart.data.decode import Decoded, decode
 from headstart.data.scan import Found
 
 Progress = Callable[[str, int, int], None]
+VERSION = 1  # raised when decoding comes to give other pixels
 BLOCK = 512  # images decoded between two records on disk
 
 
@@ -63,8 +64,8 @@ def open_cache(
 
 
 def identity(files: Sequence[Found]) -> str:
-    """SHA-256 over the names, sizes and times of change of the files."""
-    digest = hashlib.sha256()
+    """SHA-256 over the names, sizes and times of change of the files, and how they are decoded."""
+    digest = hashlib.sha256(repr(VERSION).encode())
     for file in files:
         try:
             stat = os.stat(file.path)

@@ -69,7 +69,8 @@ class MoCo(Method):
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """Groups of about ``norm_group`` images that share BatchNorm's numbers, as on many GPUs."""
-        return x.tensor_split(max(1, len(x) // self.norm_group))
+        fewest = 2 if len(x) >= 8 else 1  # one group alone would leave nothing to shuffle between
+        return x.tensor_split(max(fewest, len(x) // self.norm_group))
 
     def after_step(self, step: int) -> None:
         """Enqueue this step's keys once, and let the key encoder follow (eq. 2)."""
