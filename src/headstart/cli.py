@@ -58,11 +58,18 @@ def run(  # noqa: PLR0913 - the signature is the command line
     ] = None,
     preset: Annotated[
         str,
-        typer.Option(help="quick, standard or paper; 'headstart presets' says what each costs."),
+        typer.Option(help="quick, standard, paper; 'headstart presets' says what each costs."),
     ] = "standard",
     margin: Annotated[
         float | None, typer.Option(help="Smallest difference that matters, as a share.")
     ] = None,
+    compute_matched: Annotated[
+        bool,
+        typer.Option(
+            "--compute-matched",
+            help="Add a supervised arm that sees as many images as pretraining.",
+        ),
+    ] = False,
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")
@@ -90,6 +97,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "pretrain.epochs": epochs,
         "pretrain.recipe": recipe,
         "pretrain.on_collapse": on_collapse,
+        "classify.compute_matched": compute_matched or None,
         "compare.margin": margin,
         "engine.device": device,
     }
@@ -101,7 +109,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the images and the run go.")] = Path("runs/demo"),
     shortcut: Annotated[
         float, typer.Option(help="0 … 1: how far the background predicts the class.")
-    ] = 0.0,
+    ] = 0.7,
     seed: Annotated[int, typer.Option(help="Of the generated images.")] = 0,
     images_only: Annotated[
         bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
@@ -121,7 +129,7 @@ def demo(
         train_per_class=30,
         validation_per_class=12,
         test_per_class=24,
-        size=96,
+        size=64,
         shortcut=shortcut,
         seed=seed,
     )
@@ -134,9 +142,8 @@ def demo(
     flags = {
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
-        "label_fractions": [0.2, 1.0],
     }
-    _run(_study("quick", None, set_ or [], flags), out / "run", json=json)
+    _run(_study("demo", None, set_ or [], flags), out / "run", json=json)
 
 
 @app.command()

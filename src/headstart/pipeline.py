@@ -96,7 +96,7 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
     """The cells of one encoder: its protocols at every label fraction."""
     protocols: tuple[str, ...] = study.classify.protocols
     if method == "supervised":  # the start itself: trained end to end, and the constant answer
-        protocols = ("supervised",)
+        protocols = ("supervised", "matched")[: 1 + study.classify.compute_matched]
     elif method in ("random", "start"):
         protocols = tuple(p for p in protocols if p != "finetune")
     for fraction in study.label_fractions:

@@ -78,7 +78,7 @@ class Terminal:
         self.begun[what] = (begun, now)
         eta = (
             f", about {(now - begun) / done * (total - done):.0f} s left"
-            if 0 < done < total
+            if 0 < done < total and now - begun > 1
             else ""
         )
         self.line(f"{what}: {done} of {total}{eta}")

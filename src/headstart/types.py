@@ -88,7 +88,8 @@ class Predictions(_Arrays):
     @property
     def predicted(self) -> Ints:
         """The class with the largest logit, (N,)."""
-        return self.logits.argmax(axis=1).astype(np.int64)
+        predicted: Ints = self.logits.argmax(axis=1).astype(np.int64)
+        return predicted
 
 
 @dataclass(frozen=True)

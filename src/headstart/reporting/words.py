@@ -19,7 +19,12 @@ METHODS = {
     "simsiam": "SimSiam",
     "byol": "BYOL",
 }
-PROTOCOLS = {"finetune": "fine-tuned", "linear": "linear head", "knn": "k-NN"}
+PROTOCOLS = {
+    "matched": "compute-matched",
+    "finetune": "fine-tuned",
+    "linear": "linear head",
+    "knn": "k-NN",
+}
 METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",

@@ -13,19 +13,20 @@ from headstart.data.splits import LabelBudget, label_budget
 from headstart.methods.supervised import Supervised
 from headstart.nn.linear import balanced_accuracies, choose, fit_heads
 from headstart.nn.neighbours import knn_logits
-from headstart.stages.finetune import finetune
+from headstart.stages.finetune import Arm, finetune
 from headstart.stages.networks import load_encoder, load_weights
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry
 from headstart.types import Features, Floats, Strings
+
+TRAINED = ("finetune", "supervised", "matched")  # protocols trained end to end
 
 
 def classify(
     run: Run, data: Dataset, cells: Sequence[Cell], pretrained: Entry, extracted: Entry
 ) -> dict[Cell, Entry]:
     """Classifiers for the cells of one encoder and seed; linear heads all in one solve."""
-    inputs = {"majority": [data.entry], "finetune": [data.entry, pretrained]}
-    inputs["supervised"] = inputs["finetune"]
+    inputs = {"majority": [data.entry], **{p: [data.entry, pretrained] for p in TRAINED}}
     entries = {
         cell: run.store.entry(
             "classify", cell.label, _settings(run, cell), inputs.get(cell.protocol, [extracted])
@@ -36,8 +37,8 @@ def classify(
     _fit_linear(data, {c: e for c, e in todo.items() if c.protocol == "linear"}, extracted)
     for cell, entry in todo.items():
         budget = label_budget(data.index, cell.fraction, cell.seed)
-        if cell.protocol in ("finetune", "supervised"):
-            finetune(run, data, cell, budget, entry, pretrained)
+        if cell.protocol in TRAINED:
+            finetune(Arm(run, data, cell, budget, pretrained), entry)
         elif cell.protocol != "linear":
             entry.finish({"labels": budget.labels, "chosen": {}}, time.perf_counter())
     return entries
@@ -49,7 +50,9 @@ def _settings(run: Run, cell: Cell) -> dict[str, object]:
         "seed": cell.seed,
         "fraction": cell.fraction,
     }
-    if cell.protocol in ("finetune", "supervised"):
+    if cell.protocol == "matched":
+        settings["epochs_matched"] = run.study.pretrain.epochs
+    if cell.protocol in TRAINED:
         settings |= run.study.classify.finetune.model_dump()
         settings["precision"] = run.engine.precision
     if cell.protocol == "knn":
@@ -103,7 +106,7 @@ def load_network(
     Raises:
         KeyError: the protocol has no such network (majority, k-NN).
     """
-    if cell.protocol not in ("linear", "finetune", "supervised"):
+    if cell.protocol not in ("linear", *TRAINED):
         raise KeyError(f"{cell.protocol} is not a network")
     network = Supervised(load_encoder(run, pretrained), len(data.index.classes))
     if cell.protocol == "linear":

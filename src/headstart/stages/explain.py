@@ -59,7 +59,7 @@ def explain(run: Run, data: Dataset, classifiers: Mapping[Cell, tuple[Entry, Ent
         for name in settings.attributions:
             maps[name][cell.arm] = Attributions.load(entry.folder / name)
     run.tell.progress("explain", len(cells), len(cells))
-    similarity = [row for name, by_arm in maps.items() for row in _compare(name, by_arm, seed)]
+    similarity = [row for name in maps for row in _compare(name, maps[name], answers, seed)]
     return Explained(similarity, _draw(run, data, chosen, maps, answers))
 
 
@@ -82,42 +82,54 @@ def _attribute(
     y = torch.from_numpy(data.index.labels[chosen])
     with torch.inference_mode():
         probability = network(x).softmax(dim=1).cpu()
-    unconverged = {}
+    converged = {}
     for name in names:
         found = attribute(network, x, y.to(x.device), name)
         (entry.folder / name).mkdir(exist_ok=True)
-        Attributions(ids, found.maps.cpu().numpy(), data.index.labels[chosen]).save(entry.folder / name)
-        unconverged[name] = int((~found.converged).sum())
+        Attributions(ids, found.maps.cpu().numpy(), data.index.labels[chosen]).save(
+            entry.folder / name
+        )
+        converged[name] = found.converged.tolist()
     info = {
         "predicted": probability.argmax(dim=1).tolist(),
         "probability": probability.gather(1, y[:, None])[:, 0].tolist(),
-        "unconverged": unconverged,
+        "converged": converged,
     }
     entry.finish(info, started)
     return entry
 
 
-def _compare(name: str, by_arm: Mapping[str, Attributions], seed: int) -> list[dict[str, Any]]:
-    """Every pair of arms, beside the floor: the first arm against random weights."""
-    from headstart.attributions.similarity import compare
+def _compare(
+    name: str,
+    by_arm: Mapping[str, Attributions],
+    answers: Mapping[str, dict[str, Any]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Every pair of arms, beside the floor: the first arm against random weights.
 
-    floor = by_arm.get(FLOOR)
+    An image whose map did not converge for one of the two is left out of that pair.
+    """
+    from headstart.attributions.similarity import Similarity, compare
+
+    def likeness(a: str, b: str) -> Similarity:
+        use = [np.array(answers[arm]["converged"][name], dtype=bool) for arm in (a, b)]
+        return compare(by_arm[a].maps, by_arm[b].maps, use[0] & use[1])
+
     rows = []
     for a, b in combinations([arm for arm in by_arm if arm != FLOOR], 2):
-        likeness = compare(by_arm[a].maps, by_arm[b].maps)
-        least = compare(by_arm[a].maps, floor.maps) if floor else None
+        found, least = likeness(a, b), likeness(a, FLOOR) if FLOOR in by_arm else None
         rows.append(
             {
                 "arm_a": a,
                 "arm_b": b,
                 "seed": seed,
                 "attribution": name,
-                **{name: _known(getattr(likeness, name)) for name in MEASURES},
+                **{m: _known(getattr(found, m)) for m in MEASURES},
                 "floor_rmse": _known(least.rmse) if least else None,
                 "floor_ssim": _known(least.ssim) if least else None,
                 "floor_spearman": _known(least.spearman) if least else None,
-                "images": likeness.n,
-                "left_out": likeness.left_out,
+                "images": found.n,
+                "left_out": found.left_out,
             }
         )
     return rows

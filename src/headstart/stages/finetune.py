@@ -14,17 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.config import Finetune, Optim, View
-from headstart.data.batches import LabelledBatches, Order
+from headstart.data.batches import Images, LabelledBatches, Order
 from headstart.data.splits import LabelBudget
 from headstart.engine import Reading, Training
 from headstart.methods.supervised import Supervised
 from headstart.nn.optim import build_optimizer, lr_factor
+from headstart.stages.logs import Logs
 from headstart.stages.networks import load_encoder, outputs, save_weights
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry
 
 # Crops and flips only: what a label survives. The same for every arm.
 VIEW = View(crop=(0.3, 1.0), jitter_p=0, gray_p=0, blur_p=0)
+# For the arm that trains as long as pretraining does, and would else learn its images by heart.
+STRONG_VIEW = View(crop=(0.2, 1.0), gray_p=0.1, blur_p=0)
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,19 @@ class Trial:
         }
 
 
-def finetune(
-    run: Run, data: Dataset, cell: Cell, budget: LabelBudget, entry: Entry, begin: Entry
-) -> None:
+def finetune(arm: Arm, entry: Entry) -> None:
     """Every arm gets the same trials; the best on validation is kept, and the rest is told."""
+    run, cell, budget = arm.run, arm.cell, arm.budget
     settings = run.study.classify.finetune
     started = time.perf_counter()
     grid = list(product(settings.lrs, settings.weight_decays))
     trials = []
     for number, (lr, weight_decay) in enumerate(grid):
         run.tell.progress(f"classify {cell.label}", number, len(grid))
-        trials.append(_trial(run, data, cell, budget, begin, (lr, weight_decay)))
+        trials.append(arm.trial(lr, weight_decay))
     run.tell.progress(f"classify {cell.label}", len(grid), len(grid))
     best = max(trials, key=lambda trial: trial.score)
-    network = Supervised(load_encoder(run, begin), len(data.index.classes))
+    network = Supervised(load_encoder(run, arm.begin), len(arm.data.index.classes))
     network.load_state_dict(best.weights)
     save_weights(network, entry, "network")
     rates = sorted(settings.lrs)
@@ -76,53 +78,82 @@ def finetune(
     entry.finish({**info, "trials": [trial.summary() for trial in trials]}, started)
 
 
-def _trial(
-    run: Run,
-    data: Dataset,
-    cell: Cell,
-    budget: LabelBudget,
-    begin: Entry,
-    setting: tuple[float, float],
-) -> Trial:
-    lr, weight_decay = setting
-    settings = run.study.classify.finetune
-    network = run.engine.place(Supervised(load_encoder(run, begin), len(data.index.classes)))
-    order = Order(len(budget.train), settings.batch_size, cell.seed, drop_last=False)
-    batch = min(settings.batch_size, len(budget.train))
-    per_epoch = order.steps_per_epoch
-    steps = max(settings.epochs * per_epoch, settings.min_steps)
-    optim = Optim(lr=lr, weight_decay=weight_decay, warmup_epochs=1)
-    labels = torch.from_numpy(data.index.labels[budget.train]).to(run.engine.device)
-    images = data.images(budget.train)
-    training = Training(
-        network=network,
-        optimizer=build_optimizer(network, optim, batch),
-        batch=LabelledBatches(images, order, labels, VIEW if settings.augment else None),
-        lr_factor=lambda step: lr_factor(optim, step, steps, per_epoch),
-        steps=steps,
-        seed=cell.seed,
-    )
-    watch = ValidationWatch(network, data, budget, settings, steps)
-    run.engine.fit(training, watch)
-    return watch.trial(lr, weight_decay)
+@dataclass(frozen=True)
+class Arm:
+    """One cell to be trained end to end: its images, its labels and its starting weights."""
+
+    run: Run
+    data: Dataset
+    cell: Cell
+    budget: LabelBudget
+    begin: Entry
+
+    @property
+    def matched(self) -> bool:
+        """Whether it is to see as many images as pretraining did."""
+        return self.cell.protocol == "matched"
+
+    def steps(self, order: Order) -> int:
+        """Optimiser steps of a trial that is not stopped early."""
+        study = self.run.study
+        settings = study.classify.finetune
+        steps = max(settings.epochs * order.steps_per_epoch, settings.min_steps)
+        if not self.matched:
+            return steps
+        pool = len(self.data.pool(study.data.train_joins_pool))
+        return max(steps, pool * study.pretrain.epochs // min(order.batch_size, order.count))
+
+    def trial(self, lr: float, weight_decay: float) -> Trial:
+        """Train with one setting and see how it does on validation."""
+        run, data, cell = self.run, self.data, self.cell
+        settings = run.study.classify.finetune
+        network = Supervised(load_encoder(run, self.begin), len(data.index.classes))
+        network = run.engine.place(network)
+        order = Order(len(self.budget.train), settings.batch_size, cell.seed, drop_last=False)
+        steps, per_epoch = self.steps(order), order.steps_per_epoch
+        optim = Optim(lr=lr, weight_decay=weight_decay, warmup_epochs=1)
+        view = STRONG_VIEW if self.matched else VIEW
+        labels = torch.from_numpy(data.index.labels[self.budget.train]).to(run.engine.device)
+        images = data.images(self.budget.train)
+        training = Training(
+            network=network,
+            optimizer=build_optimizer(network, optim, min(order.batch_size, order.count)),
+            batch=LabelledBatches(images, order, labels, view if settings.augment else None),
+            lr_factor=lambda step: lr_factor(optim, step, steps, per_epoch),
+            steps=steps,
+            seed=cell.seed,
+        )
+        name = f"{cell.label}-lr{lr:g}-decay{weight_decay:g}"
+        logs = Logs(run.folder / "tensorboard" / "classify" / name)
+        watch = ValidationWatch(network, Held.out(data, self.budget), settings, steps, logs)
+        run.engine.fit(training, watch)
+        logs.close()
+        return watch.trial(lr, weight_decay)
+
+
+@dataclass(frozen=True)
+class Held:
+    """The validation images of a label budget, and their classes (N,)."""
+
+    images: Images
+    labels: Tensor
+
+    @classmethod
+    def out(cls, data: Dataset, budget: LabelBudget) -> Held:
+        """Those that the budget keeps from training."""
+        labels = torch.from_numpy(data.index.labels[budget.validation])
+        return cls(data.images(budget.validation), labels)
 
 
 class ValidationWatch:
     """Keeps the weights that do best on validation, and stops when they stay the best for long."""
 
     def __init__(
-        self,
-        network: Supervised,
-        data: Dataset,
-        budget: LabelBudget,
-        settings: Finetune,
-        steps: int,
+        self, network: Supervised, held: Held, settings: Finetune, steps: int, logs: Logs
     ) -> None:
-        self.network, self.settings = network, settings
+        self.network, self.held, self.logs = network, held, logs
         self.read_every = max(1, round(steps / settings.epochs))
         self.patience = max(5.0, settings.patience * steps / self.read_every)
-        self.images = data.images(budget.validation)
-        self.labels = torch.from_numpy(data.index.labels[budget.validation])
         self.score, self.best, self.done, self.stopped = (-1.0, 0.0), 0, 0, False
         self.weights = copy.deepcopy(network.state_dict())
 
@@ -130,6 +161,8 @@ class ValidationWatch:
         """Score the network as it is now; a broken loss ends the trial where it was best."""
         self.done += 1
         score = self._score()
+        values = {"loss": reading.loss, "lr": reading.lr, "validation": score[0]}
+        self.logs.scalars(reading.step, values)
         if not (isfinite(reading.loss) and isfinite(score[1])):
             self.stopped = True
             return f"loss is {reading.loss}"
@@ -140,10 +173,10 @@ class ValidationWatch:
         return "no better for long" if self.stopped else None
 
     def _score(self) -> tuple[float, float]:
-        logits = outputs(self.network, self.images)
-        right = (logits.argmax(dim=1) == self.labels).float()
-        recalls = [right[self.labels == c].mean() for c in self.labels.unique()]
-        loss = F.cross_entropy(logits, self.labels)
+        logits, labels = outputs(self.network, self.held.images), self.held.labels
+        right = (logits.argmax(dim=1) == labels).float()
+        recalls = [right[labels == c].mean() for c in torch.unique(labels)]
+        loss = F.cross_entropy(logits, labels)
         return float(torch.stack(recalls).mean()), -float(loss)
 
     def trial(self, lr: float, weight_decay: float) -> Trial:

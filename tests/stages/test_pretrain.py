@@ -1,0 +1,341 @@
+"""Pretraining runs to its end at every size, sees a collapse, and never blames the wrong method."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_study
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from headstart.methods import METHODS
+from headstart.methods.moco import MoCo
+from headstart.methods.simclr import SimCLR
+from headstart.methods.simsiam import SimSiam
+from headstart.nn.losses import negative_cosine
+from headstart.stages.pretrain import fit_to_pool, pretrain, start
+from headstart.stages.run import Dataset, Run
+from headstart.store import Entry
+
+torch.set_num_threads(1)
+
+
+def tiny_run(folder: Path, *, tell: Any = None, **changes: Any) -> Run:
+    """A run on 16-pixel images, whose pool is the unlabelled images alone."""
+    asked = {"encoder": {"image_size": 16}, "data": {"train_joins_pool": False}}
+    for key, value in changes.items():
+        asked[key] = asked.get(key, {}) | value
+    return tiny_study.open_run(tiny_study.study(**asked), folder, tell)
+
+
+def trained(run: Run, data: Dataset, method: str, seed: int = 0) -> Entry:
+    return pretrain(run, data, method, seed, start(run, seed, "random"))
+
+
+def weights(entry: Entry) -> dict[str, Tensor]:
+    return load_file(entry.folder / "encoder.safetensors")
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# --- whole epochs at sizes that break things -----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("pool", "batch", "drop_last", "steps_per_epoch", "images"),
+    [
+        (82, 8, False, 11, 82),  # N = 10·B + 2: every epoch ends with a batch of two
+        (81, 8, False, 10, 80),  # a last batch of one is left out
+        (81, 8, True, 10, 80),
+        (11, 32, True, 1, 11),  # N < B: one smaller batch
+    ],
+)
+def test_whole_epochs_at_every_size(
+    method: str,
+    pool: int,
+    batch: int,
+    drop_last: bool,
+    steps_per_epoch: int,
+    images: int,
+    tmp_path: Path,
+) -> None:
+    sizes = {"epochs": 2, "batch_size": batch, "drop_last": drop_last}
+    run = tiny_run(tmp_path, pretrain=sizes)
+    data = tiny_study.made_data(run, pool)
+    entry = trained(run, data, method)
+    info = entry.info
+    assert info["status"] == "ok", info["reason"]
+    assert info["reason"] is None
+    assert info["steps"] == 2 * steps_per_epoch
+    assert info["images_seen"] == 2 * images
+    assert info["epochs"] == 2
+    assert all(math.isfinite(moment["loss"]) for moment in info["history"])
+    assert [moment["epoch"] for moment in info["history"]] == [1.0, 2.0]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(entry).values())
+    begin = weights(start(run, 0, "random"))
+    moved = [not torch.equal(begin[k], tensor) for k, tensor in weights(entry).items()]
+    assert all(moved[i] for i, k in enumerate(begin) if k.endswith("conv.weight"))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_mocos_queue_wraps_with_ragged_batches(
+    symmetric: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """N = 10·B + 2 and K = 4·B, past two wraps: each key is written once, and none is lost."""
+    run = tiny_run(
+        tmp_path,
+        methods={"moco": {"queue": 32, "symmetric": symmetric}},
+        pretrain={"epochs": 2, "batch_size": 8, "drop_last": False},
+    )
+    data = tiny_study.made_data(run, pool=82)
+    networks: list[MoCo] = []
+    written: list[Tensor] = []
+    real = MoCo.after_step
+
+    def noted(self: MoCo, step: int) -> None:
+        networks.append(self)
+        written.append(torch.cat(self._keys).clone())
+        real(self, step)
+
+    monkeypatch.setattr(MoCo, "after_step", noted)
+    assert trained(run, data, "moco").info["status"] == "ok"
+    keys = torch.cat(written)
+    assert len(keys) == 2 * 82 * (2 if symmetric else 1)
+    assert len(keys) > 2 * 32
+    queue = networks[0].queue
+    assert int(queue.pointer) == len(keys) % 32
+    newest = keys[-32:].roll(int(queue.pointer), dims=0)  # the oldest stands at the pointer
+    torch.testing.assert_close(queue.keys, newest)
+
+
+def test_a_queue_longer_than_half_the_pool_is_cut_and_said(tmp_path: Path) -> None:
+    tell = tiny_study.Spoken()
+    run = tiny_run(tmp_path, tell=tell, methods={"moco": {"queue": 4096}})
+    data = tiny_study.made_data(run, pool=40)
+    info = trained(run, data, "moco").info
+    line = "queue of 4096 cut to 20, half the pool: a longer one holds false negatives"
+    assert line in info["warnings"]
+    assert f"moco: {line}" in tell.lines
+    assert info["loss_floor"] == pytest.approx(math.log(21))
+    recipe = run.study.recipe("moco")
+    assert fit_to_pool(recipe, 8192) == (recipe, [])
+    assert fit_to_pool(recipe, 8191)[0].settings["queue"] == 4095
+    simclr = run.study.recipe("simclr")
+    assert fit_to_pool(simclr, 4) == (simclr, [])
+
+
+# --- the start, and who sees what --------------------------------------------------------------
+
+
+def test_every_method_of_a_seed_starts_from_the_same_recorded_weights(tmp_path: Path) -> None:
+    run = tiny_run(tmp_path, pretrain={"epochs": 1})
+    data = tiny_study.made_data(run, pool=40)
+    begin = start(run, 0, "random")
+    digest = hashlib.sha256()
+    for name, tensor in weights(begin).items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    starts = {method: trained(run, data, method).info["start"] for method in METHODS}
+    assert set(starts.values()) == {begin.info["start"]}
+    assert start(run, 0, "random").key == begin.key
+    other = start(run, 1, "random")
+    assert other.info["start"] != begin.info["start"]
+    assert not equal(weights(other), weights(begin))
+
+
+def test_the_recorded_start_is_the_hash_of_the_stored_weights(tmp_path: Path) -> None:
+    from headstart.nn.encoder import weights_hash
+    from headstart.stages.networks import load_encoder
+
+    run = tiny_run(tmp_path)
+    begin = start(run, 3, "random")
+    assert weights_hash(load_encoder(run, begin)) == begin.info["start"]
+
+
+def test_the_steps_of_a_run_are_the_same_again_and_differ_by_seed(tmp_path: Path) -> None:
+    ends = []
+    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
+        torch.manual_seed(len(ends) * 1000)  # what was drawn before does not matter
+        run = tiny_run(tmp_path / folder)
+        entry = trained(run, tiny_study.made_data(run, pool=40), "moco", seed)
+        ends.append((weights(entry), entry.info["history"]))
+    assert equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+    assert not equal(ends[0][0], ends[2][0])
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_only_the_pool_is_trained_on(
+    joins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pixels of validation and test may become anything, and labels too: the weights stay."""
+    ends = []
+    for folder, changed in (("a", ()), ("b", ("validation", "test")), ("c", ("train",))):
+        run = tiny_run(tmp_path / folder, data={"train_joins_pool": joins})
+        data = tiny_study.made_data(run, pool=40)
+        data.cache.pixels[data.index.where(*changed)] = 255
+        rng = np.random.default_rng(0)
+        labelled = data.index.where("train", "validation", "test")
+        if folder == "b":
+            data.index.labels[labelled] = rng.permutation(data.index.labels[labelled])
+        ends.append(weights(trained(run, data, "simclr")))
+    assert equal(ends[0], ends[1])
+    assert equal(ends[0], ends[2]) != joins
+
+
+# --- health --------------------------------------------------------------------------------------
+
+
+class NoStopGradient(SimSiam):
+    """Algorithm 1 without the line that everything hangs on."""
+
+    def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
+        z1, z2 = self.embed(x1), self.embed(x2)
+        p1, p2 = self.predictor(z1), self.predictor(z2)
+        return (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
+
+
+def broken_from(step: int) -> type[SimCLR]:
+    """SimCLR whose loss is no number from some step on."""
+
+    class Broken(SimCLR):
+        done = 0
+
+        def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
+            self.done += 1
+            return super().loss(x1, x2) * (float("nan") if self.done > step else 1.0)
+
+    return Broken
+
+
+@pytest.mark.parametrize("on_collapse", ["stop", "warn"])
+def test_a_loss_that_is_no_number_ends_the_run_as_failed(
+    on_collapse: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on is pointless whatever is asked: nothing downstream can use such weights."""
+    monkeypatch.setitem(METHODS, "simclr", broken_from(7))
+    tell = tiny_study.Spoken()
+    sizes = {"epochs": 8, "batch_size": 8, "on_collapse": on_collapse}
+    run = tiny_run(tmp_path, tell=tell, pretrain=sizes)
+    data = tiny_study.made_data(run, pool=40)
+    info = trained(run, data, "simclr").info
+    assert info["status"] == "failed"
+    assert info["reason"].startswith("not a number: loss is nan at step 10")
+    assert "\n" not in info["reason"]
+    assert info["steps"] == 10  # seen at the next reading, not at the end
+    assert info["history"][-1]["loss"] is None
+    json.dumps(info, allow_nan=False)
+    assert any(line.startswith("simclr (seed 0) stopped: not a number") for line in tell.lines)
+    assert trained(run, data, "simsiam").info["status"] == "ok"  # the next method goes on
+
+
+def test_settings_known_to_fail_are_said_before_they_cost(tmp_path: Path) -> None:
+    tell = tiny_study.Spoken()
+    optim = {"name": "adamw", "lr": 0.2, "scale": "none"}
+    run = tiny_run(
+        tmp_path,
+        tell=tell,
+        methods={"byol": {"optim": optim}},
+        pretrain={"epochs": 1, "batch_size": 8, "on_collapse": "warn"},
+    )
+    info = trained(run, tiny_study.made_data(run, pool=40), "byol").info
+    first, second = info["warnings"][:2]
+    assert first.startswith("learning rate 0.2 is sized for LARS, adamw collapses or dies with it")
+    assert second.startswith("BatchNorm over 8 images is noise")
+    assert tell.lines[:2] == [f"byol: {first}", f"byol: {second}"]
+
+
+# --- resuming ------------------------------------------------------------------------------------
+
+
+class KilledError(Exception):
+    pass
+
+
+class KillsAt(tiny_study.Spoken):
+    """The power goes out when a method's bar reaches a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step = step
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        super().progress(what, done, total)
+        if done == self.step:
+            raise KilledError
+
+
+@pytest.mark.parametrize("method", ["moco", "byol"])
+def test_a_killed_pretraining_is_taken_up_and_ends_the_same(method: str, tmp_path: Path) -> None:
+    sizes = {"epochs": 5, "batch_size": 8, "checkpoint_minutes": 0, "check_epochs": 0.5}
+    whole_run = tiny_run(tmp_path / "whole", pretrain=sizes)
+    wanted = trained(whole_run, tiny_study.made_data(whole_run, pool=32), method)
+
+    killed = tiny_run(tmp_path / "cut", tell=KillsAt(12), pretrain=sizes)
+    with pytest.raises(KilledError):
+        trained(killed, tiny_study.made_data(killed, pool=32), method)
+    tell = tiny_study.Spoken()
+    again = tiny_run(tmp_path / "cut", tell=tell, pretrain=sizes)
+    got = trained(again, tiny_study.made_data(again, pool=32), method)
+    assert [done for _, done, _ in tell.bars] == [12, 14, 16, 18, 20]  # the check at 12 once more
+    assert equal(weights(got), weights(wanted))
+    assert got.info == wanted.info
+    assert not list(got.folder.glob("checkpoint*"))
+
+
+# --- collapse ------------------------------------------------------------------------------------
+
+
+def simsiam_run(folder: Path, **sizes: Any) -> tuple[Run, Dataset]:
+    """A fast and rough SimSiam: 100 steps of 32 images at a high learning rate."""
+    run = tiny_run(
+        folder,
+        methods={"simsiam": {"optim": {"lr": 8.0}}},
+        pretrain={"epochs": 20, "batch_size": 32} | sizes,
+    )
+    return run, tiny_study.made_data(run, pool=160)
+
+
+def test_simsiam_without_its_stop_gradient_is_seen_to_collapse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
+    run, data = simsiam_run(tmp_path)
+    entry = trained(run, data, "simsiam")
+    info = entry.info
+    assert info["status"] == "collapsed"
+    assert info["reason"].startswith("collapsed: ")
+    assert "stop-gradient" in info["reason"]
+    assert info["steps"] < 100  # within the run, not at its end
+    assert info["images_seen"] == 32 * info["steps"]
+    assert info["history"][-1]["loss"] < -0.8  # by its loss alone it looks well
+    assert entry.done
+
+
+def test_a_healthy_simsiam_is_left_alone(tmp_path: Path) -> None:
+    run, data = simsiam_run(tmp_path)
+    info = trained(run, data, "simsiam").info
+    assert info["status"] == "ok", info["reason"]
+    assert info["steps"] == 100
+    assert not [line for line in info["warnings"] if line.startswith("collapsed")]
+    assert info["history"][-1]["std_ratio"] > 0.8
+
+
+def test_a_collapse_that_is_only_warned_about_goes_on_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
+    run, data = simsiam_run(tmp_path, epochs=12, on_collapse="warn")
+    info = trained(run, data, "simsiam").info
+    assert info["status"] == "ok"
+    assert info["steps"] == 60
+    assert len([line for line in info["warnings"] if line.startswith("collapsed: ")]) == 1
