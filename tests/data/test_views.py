@@ -22,7 +22,7 @@ from headstart.data.views import (
     _hue_matrix,
     blur_matrix,
     centre_views,
-    colour_matrix,
+    colour_matrices,
     draw_views,
     random_views,
     render,
@@ -254,9 +254,9 @@ def test_hue_turns_add_up_and_a_whole_circle_is_none() -> None:
 
 
 def test_unchanged_colours_are_the_identity() -> None:
-    matrix, offset = colour_matrix(same(4), torch.rand(4, 3))
+    matrix, offset = colour_matrices(same(4))
     assert largest(matrix, torch.eye(3).expand(4, 3, 3)) < 1e-5
-    assert largest(offset, torch.zeros(4, 3)) < 1e-6
+    assert largest(offset, torch.zeros(4, 3, 3)) < 1e-6
 
 
 # --- what is drawn -----------------------------------------------------------------------------

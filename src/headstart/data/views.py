@@ -226,27 +226,23 @@ def _resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _recolour(views: Tensor, colour: Colour) -> Tensor:
     """Apply each sample's colours as one matrix; the result lies channels-last."""
     b, _, h, w = views.shape
-    mean = views.mean(dim=(2, 3)).cpu()  # (B, 3), for the contrast
-    matrix, offset = colour_matrix(colour, mean)
+    own, of_mean = (m.to(views.device) for m in colour_matrices(colour))
     flat = views.flatten(2).transpose(1, 2)  # (B, HW, 3)
-    matrix, offset = matrix.to(views.device), offset.to(views.device)
-    mixed = torch.baddbmm(offset[:, None, :], flat, matrix.transpose(1, 2))  # (B, HW, 3)
+    offset = flat.mean(dim=1, keepdim=True) @ of_mean.transpose(1, 2)  # (B, 1, 3)
+    mixed = torch.baddbmm(offset, flat, own.transpose(1, 2))  # (B, HW, 3)
     return mixed.view(b, h, w, 3).permute(0, 3, 1, 2)
 
 
-def colour_matrix(colour: Colour, mean: Tensor) -> tuple[Tensor, Tensor]:
+def colour_matrices(colour: Colour) -> tuple[Tensor, Tensor]:
     """Brightness, contrast, saturation and hue in each sample's own order, then grey.
 
-    Args:
-        colour: the factors.
-        mean: mean colour of each view, (B, 3): contrast turns about its grey.
-
     Returns:
-        ``(A, t)``, (B, 3, 3) and (B, 3): colours become A·x + t. Brightness, contrast and
-        saturation are torchvision's but for its clamp in between; hue turns about the grey axis.
+        ``(A, Q)``, (B, 3, 3) each: a colour x becomes A·x + Q·m, where m is the mean colour of the
+        view, about whose grey the contrast turns. Brightness, contrast and saturation are
+        torchvision's but for its clamp in between; hue turns about the grey axis.
     """
-    luma = torch.tensor(_LUMA)
-    eye = torch.eye(3).expand(len(mean), 3, 3)
+    n, luma = len(colour.order), torch.tensor(_LUMA)
+    eye = torch.eye(3).expand(n, 3, 3)
     grey = luma.expand(3, 3)  # every channel becomes the luma
     s = colour.saturation[:, None, None]
     steps = torch.stack(
@@ -258,18 +254,15 @@ def colour_matrix(colour: Colour, mean: Tensor) -> tuple[Tensor, Tensor]:
         ],
         dim=1,
     )  # (B, 4, 3, 3)
-    matrix, offset = eye.clone(), torch.zeros_like(mean)
-    sample = torch.arange(len(mean))
+    own, of_mean = eye.clone(), torch.zeros(n, 3, 3)
     for turn in range(4):
         which = colour.order[:, turn]
-        step = steps[sample, which]  # (B, 3, 3)
-        now = (matrix @ mean[..., None])[..., 0] + offset  # mean colour at this point
-        shift = ((1 - colour.contrast) * (now @ luma))[:, None] * (which == 1)[:, None]
-        matrix = step @ matrix
-        offset = (step @ offset[..., None])[..., 0] + shift
-    matrix = torch.where(colour.gray[:, None, None], grey @ matrix, matrix)
-    offset = torch.where(colour.gray[:, None], (offset @ luma)[:, None].expand(-1, 3), offset)
-    return matrix, offset
+        step = steps[torch.arange(n), which]  # (B, 3, 3)
+        contrast = torch.where(which == 1, 1 - colour.contrast, 0.0)[:, None, None]
+        shift = contrast * (grey @ (own + of_mean))  # the grey of the mean colour at this point
+        own, of_mean = step @ own, step @ of_mean + shift
+    gray = colour.gray[:, None, None]
+    return torch.where(gray, grey @ own, own), torch.where(gray, grey @ of_mean, of_mean)
 
 
 def _hue_matrix(hue: Tensor) -> Tensor:
