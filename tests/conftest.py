@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from headstart.config import Study
     from headstart.stages.report import Outcome
 
 
@@ -26,11 +27,16 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Every method at two label fractions, from two folders to the page; to be read only."""
+def finished_study(bags: Path) -> Study:
+    """What ``finished`` was asked: every method at two label fractions."""
     import tiny_study
 
+    return tiny_study.study(bags, label_fractions=[0.5, 1.0])
+
+
+@pytest.fixture(scope="session")
+def finished(finished_study: Study, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A whole tiny study, from two folders to the page; to be read only."""
     from headstart.pipeline import run_study
 
-    asked = tiny_study.study(bags, label_fractions=[0.5, 1.0])
-    return run_study(asked, tmp_path_factory.mktemp("finished") / "run")
+    return run_study(finished_study, tmp_path_factory.mktemp("finished") / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from headstart.config import Study, build_study
 from headstart.data.cache import PixelCache
 from headstart.engine import Engine
 from headstart.nn.encoder import Encoder
-from headstart.stages.run import Dataset, Run, Silence, Tell
-from headstart.store import Store
-from headstart.types import DatasetIndex
+from headstart.stages.classify import classify
+from headstart.stages.evaluate import evaluate
+from headstart.stages.extract import extract
+from headstart.stages.index import index
+from headstart.stages.pretrain import pretrain, start
+from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
+from headstart.store import Entry, Store
+from headstart.types import DatasetIndex, Predictions
 
 # The papers' heads are wider than these backbones.
 HEADS: dict[str, dict[str, Any]] = {
@@ -73,12 +79,12 @@ def pixels(count: int, side: int = 40, seed: int = 0) -> PixelCache:
     return PixelCache(values, np.ones(count, np.float32), nothing, nothing)
 
 
-def made_data(run: Run, pool: int, train: int = 4, classes: int = 3) -> Dataset:
-    """An index and pixels from numbers: ``pool`` unlabelled, ``train`` images of each class and
-    two of each for validation and test.
+def made_data(run: Run, pool: int, train: int = 4, held_out: int = 2, classes: int = 3) -> Dataset:
+    """An index and pixels from numbers: ``pool`` unlabelled, ``train`` images of each class, and
+    ``held_out`` of each for validation and for test.
     """
     parts = [("pool", -1)] * pool
-    for split, each in (("train", train), ("validation", 2), ("test", 2)):
+    for split, each in (("train", train), ("validation", held_out), ("test", held_out)):
         parts += [(split, c) for c in range(classes) for _ in range(each)]
     count = len(parts)
     index = DatasetIndex(
@@ -91,7 +97,8 @@ def made_data(run: Run, pool: int, train: int = 4, classes: int = 3) -> Dataset:
         classes=np.array([f"class {c}" for c in range(classes)]),
         digest=np.array("made"),
     )
-    entry = run.store.entry("index", "made", {"pool": pool, "train": train, "classes": classes})
+    counts = {"pool": pool, "train": train, "held_out": held_out, "classes": classes}
+    entry = run.store.entry("index", "made", counts)
     return Dataset(entry, index, pixels(count), run.study.encoder.image_size, run.engine)
 
 
@@ -107,6 +114,38 @@ def small_encoder(width: int = 8, seed: int = 0) -> Encoder:
             nn.Flatten(),
         )
     return Encoder(body, width)
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A finished study taken up again: everything is found, nothing is computed."""
+
+    run: Run
+    data: Dataset
+
+    @classmethod
+    def of(cls, asked: Study, folder: Path) -> Reopened:
+        run = open_run(asked, folder)
+        return cls(run, index(run))
+
+    def encoder(self, method: str, seed: int = 0) -> Entry:
+        begin = start(self.run, seed, "random")
+        if method in ("random", "supervised", "majority"):
+            return begin
+        return pretrain(self.run, self.data, method, seed, begin)
+
+    def classifier(self, cell: Cell) -> tuple[Entry, Entry, Entry]:
+        """The cell's encoder, features and classifier."""
+        encoder = self.encoder(cell.method, cell.seed)
+        features = extract(self.run, self.data, encoder, f"{cell.method}-seed{cell.seed}")
+        entry = classify(self.run, self.data, [cell], encoder, features)[cell]
+        assert entry.done
+        return encoder, features, entry
+
+    def predictions(self, cell: Cell) -> Predictions:
+        encoder, features, entry = self.classifier(cell)
+        done = evaluate(self.run, self.data, cell, entry, (encoder, features))
+        return Predictions.load(done.folder)
 
 
 class Spoken:

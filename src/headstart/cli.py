@@ -23,6 +23,12 @@ app = typer.Typer(
 )
 
 
+GROUPS_HELP = (
+    "Images that must stay in one part: a CSV file (id or file name, group), a regular expression "
+    "with one group on the path, or 'folder'."
+)
+
+
 @app.command()
 def run(  # noqa: PLR0913 - the signature is the command line
     study: Annotated[
@@ -79,6 +85,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
     ] = None,
+    groups: Annotated[str | None, typer.Option(help=GROUPS_HELP)] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
@@ -88,6 +95,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "data.unlabeled": unlabeled,
         "data.labeled": labeled,
         "data.limit": limit,
+        "data.groups": groups,
         "methods": methods,
         "seeds": _numbers(seeds, "--seeds", int),
         "label_fractions": _numbers(label_fractions, "--label-fractions", float),
@@ -147,6 +155,90 @@ def demo(
 
 
 @app.command()
+def compare(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="A run folder; with --predictions, two or more CSV files."),
+    ],
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="The paths are files of predictions.")
+    ] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(help="The file to compare with (default: the first).")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Smallest difference that matters, as a share.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.json.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print comparison.json instead of a table.")
+    ] = False,
+) -> None:
+    """Compare stored predictions again, or those of any models, by image, with intervals.
+
+    A file of predictions holds a row an image: id, label, and prediction or a score for each class
+    as p:<class>; seed, group and label_fraction where there are any.
+    """
+    from json import dumps
+
+    from headstart.stages.predictions import compare_paths, write_comparison
+
+    compared = compare_paths(paths, baseline, margin, are_files=predictions)
+    if out is not None:
+        write_comparison(compared, out)
+    if json:
+        print(dumps(compared.found, indent=1))
+        return
+    from rich.console import Console
+
+    from headstart.reporting.summary import comparison_lines, comparison_table
+    from headstart.reporting.validity import name
+
+    console = Console(highlight=False)
+    console.print(comparison_table(compared.found, str if predictions else name))
+    for line in (*compared.notes, *comparison_lines(compared.found)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+@app.command()
+def check(  # noqa: PLR0913 - the signature is the command line
+    study: Annotated[
+        Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
+    ] = None,
+    unlabeled: Annotated[
+        Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
+    ] = None,
+    labeled: Annotated[
+        Path | None,
+        typer.Option(help="Class folders, with or without train/validation/test above them."),
+    ] = None,
+    groups: Annotated[str | None, typer.Option(help=GROUPS_HELP)] = None,
+    out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
+        "runs/check"
+    ),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout: the path of check.json.")
+    ] = False,
+) -> None:
+    """Look at your images without training: counts, splits, copies, leaks, what a test can show."""
+    from headstart.pipeline import check_study
+    from headstart.reporting.card import card_table
+    from headstart.terminal import Terminal
+
+    flags = {"data.unlabeled": unlabeled, "data.labeled": labeled, "data.groups": groups}
+    terminal = Terminal()
+    with terminal:
+        checked = check_study(_study("standard", study, set_ or [], flags), out, terminal)
+    terminal.show(card_table(checked.card["data"]))
+    for line in checked.card["lines"]:
+        terminal.line(line)
+    terminal.line(f"Data card: {checked.path}")
+    if json:
+        print(checked.path)
+
+
+@app.command()
 def presets() -> None:
     """Say what each preset sets, and what it costs."""
     import inspect
@@ -159,11 +251,13 @@ def presets() -> None:
 
 @app.command()
 def settings() -> None:
-    """List every setting of the study file with its default and its meaning."""
-    from headstart.config import settings_table
+    """List every setting of the study file: its default and meaning, and the methods' recipes."""
+    from headstart.config import recipe_table, settings_table
 
     for name, default, meaning in settings_table():
         typer.echo(f"{name} = {default}" + (f"  # {meaning}" if meaning else ""))
+    for name, small, paper in recipe_table():
+        typer.echo(f"{name} = {small}" + (f"  # paper: {paper}" if paper != small else ""))
 
 
 def main() -> None:
@@ -195,10 +289,10 @@ def _run(study: Study, out: Path, *, json: bool) -> None:
 
 def _say(outcome: Outcome, terminal: Any) -> None:
     """The table of arms, the sentences that can be stood by, and where the report is."""
-    from headstart.reporting.summary import summary_table, verdict_lines
+    from headstart.reporting.summary import gate_lines, summary_table, verdict_lines
 
     terminal.show(summary_table(outcome.results))
-    for line in verdict_lines(outcome.results):
+    for line in (*gate_lines(outcome.results), *verdict_lines(outcome.results)):
         terminal.line(line)
     terminal.line(f"Report: {outcome.report_path}")
 

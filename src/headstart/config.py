@@ -121,6 +121,14 @@ class Data(Frozen):
     """Train, validation and test shares, where the folders do not say."""
     split_seed: Annotated[int, Field(ge=0)] = 0
     """Of a split that has to be made; the study's seeds share it."""
+    groups: str | None = None
+    """Images that must stay in one part: a CSV file (id or file name, group), a regular expression
+    with one group on the path, or ``folder`` for the folder an image lies in."""
+    near_duplicates: bool = True
+    """Whether nearly identical images (recompressed, resized, mirrored) are kept on one side, as
+    identical ones always are."""
+    near_distance: Annotated[int, Field(ge=0, le=10)] = 6
+    """Of two nearly identical images' 64-bit hashes, in bits; the pixels have to agree too."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """At most so many pool images, and so many of each class: to try a study."""
     cache: Path | None = None
@@ -403,7 +411,10 @@ def read_study_file(path: Path) -> dict[str, Any]:
         raise StudyError(
             f"{path}: must hold 'key: value' lines, like 'label_fractions: [0.1, 1.0]'"
         )
-    _anchor(settings.get("data"), ("unlabeled", "labeled", "cache"), path.parent)
+    data = settings.get("data")
+    _anchor(data, ("unlabeled", "labeled", "cache"), path.parent)
+    if isinstance(data, dict) and str(data.get("groups", "")).lower().endswith(".csv"):
+        _anchor(data, ("groups",), path.parent)
     encoder = settings.get("encoder")
     if isinstance(encoder, dict) and encoder.get("weights") not in ("random", "pretrained"):
         _anchor(encoder, ("weights",), path.parent)
@@ -492,6 +503,30 @@ def settings_table(model: type[BaseModel] = Study, prefix: str = "") -> list[tup
         default = field.get_default(call_default_factory=True)
         meaning = " ".join((field.description or "").replace("``", "`").split())
         rows.append((f"{prefix}{name}", _plain(default), meaning))
+    return rows
+
+
+def recipe_table() -> list[tuple[str, str, str]]:
+    """Every method's settings as (dotted name, ``small`` recipe, ``paper`` recipe)."""
+    from headstart.methods import METHODS
+
+    rows = []
+    for method in METHODS:
+        small, paper = (
+            resolve_recipe(build_study([("", {"pretrain": {"recipe": recipe}})]), method)
+            for recipe in ("small", "paper")
+        )
+        for one, other in zip(_flat(small), _flat(paper), strict=True):
+            rows.append((f"methods.{method}.{one[0]}", one[1], other[1]))
+    return rows
+
+
+def _flat(recipe: Recipe) -> list[tuple[str, str]]:
+    """A recipe as dotted names and plain values."""
+    rows = [(name, _plain(value)) for name, value in recipe.settings.items()]
+    for part in ("optim", "view1", "view2"):
+        values = getattr(recipe, part).model_dump()
+        rows += [(f"{part}.{name}", _plain(value)) for name, value in values.items()]
     return rows
 
 

@@ -12,16 +12,17 @@ from pathlib import Path
 
 from headstart.config import Study, StudyError
 from headstart.engine import Engine
+from headstart.stages.check import Checked, card, write_card
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
 from headstart.stages.evaluate import evaluate
 from headstart.stages.explain import explain
 from headstart.stages.extract import extract
+from headstart.stages.gates import check_gates
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome, report
 from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
-from headstart.stats.power import planned_statement
 from headstart.store import Entry, Store
 
 
@@ -44,13 +45,27 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
     run = _open(study, out, tell or Silence())
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
-    run.tell.line(planned_statement([c["test"] for c in data.entry.info["classes"]]))
+    for line in card(run, data)["lines"]:
+        run.tell.line(line)
     grid = Grid()
     for seed in study.seeds:
         _run_seed(run, data, seed, grid)
     explained = explain(run, data, grid.classifiers)
-    compared = compare(run, grid.evaluated, grid.stopped)
+    gates = check_gates(run, data, grid)
+    compared = compare(run, data, grid, gates)
     return report(run, data, grid, explained, compared, (command, begun))
+
+
+def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
+    """Look at the images of a study as a run would, and train nothing.
+
+    Writes ``check.json`` and ``near_duplicates.csv`` into ``out``.
+
+    Raises:
+        StudyError: the user's mistake, in one line.
+    """
+    run = _open(study, out, tell or Silence())
+    return write_card(run, index(run))
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from typing import Any
 
 # Raised by one when a stage comes to compute something else from the same settings.
 VERSIONS = {
-    "index": 1,
+    "index": 2,
     "pretrain": 1,
     "extract": 1,
     "classify": 1,
     "evaluate": 1,
     "explain": 1,
-    "compare": 1,
+    "gates": 1,
+    "compare": 2,
 }
 
 

@@ -109,7 +109,7 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else() -> None:
     again = Order(40, 8, seed=3)
     backward = [again.positions(step).tolist() for step in reversed(range(15))]
     assert forward == backward[::-1]
-    whole = [sorted(sum(forward[i : i + 5], [])) for i in (0, 5, 10)]
+    whole = [sorted(np.concatenate(forward[i : i + 5]).tolist()) for i in (0, 5, 10)]
     assert whole == [list(range(40))] * 3
     assert forward[:5] != forward[5:10] != forward[10:]  # each epoch has its own order
     assert forward[:5] != [Order(40, 8, seed=4).positions(step).tolist() for step in range(5)]

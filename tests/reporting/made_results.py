@@ -65,7 +65,11 @@ def build(knobs: Knobs | None = None) -> dict[str, Any]:
         "study": _study(knobs),
         "arms": arms,
         "pretraining": _pretraining(knobs, rng),
+        "gates": _gates(knobs),
         "comparisons": _comparisons(knobs, arms),
+        "method_pairs": _method_pairs(knobs, arms),
+        "area_differences": _areas(knobs),
+        "label_saving": _savings(knobs),
         "attribution_similarity": _similarity(knobs, rng),
         "explained": _explained(knobs, rng),
         "warnings": ["The pool holds 12 images smaller than 64 pixels."],
@@ -149,6 +153,7 @@ def _arm(
         "per_class": None,
         "chance": None,
         "chosen": {},
+        "compute": None,
     }
     if method == knobs.collapsed:
         reason = "pretraining collapsed at epoch 4: std ratio 0.03 on three checks"
@@ -158,7 +163,16 @@ def _arm(
         matrix[:, 0] = knobs.per_class
     else:
         matrix = _confusion(knobs, rng, _skill(method, protocol, fraction))
-    return {**record, **_measured(knobs, matrix, method), "chosen": _chosen(method, protocol, seed)}
+    return {
+        **record,
+        **_measured(knobs, matrix, method),
+        "chosen": _chosen(method, protocol, seed),
+        "compute": {
+            "pretrain_images": 35840 if method in LIFT else 0,
+            "train_images": 0 if method == "majority" else 12000,
+            "train_steps": 400 if protocol in ("finetune", "supervised") else 0,
+        },
+    }
 
 
 def _chosen(method: str, protocol: str, seed: int) -> dict[str, Any]:
@@ -246,7 +260,7 @@ def _data(knobs: Knobs) -> dict[str, Any]:
 
 def _study(knobs: Knobs) -> dict[str, Any]:
     return {
-        "encoder": {"name": "resnet18", "image_size": 96},
+        "encoder": {"backbone": "resnet18", "image_size": 96},
         "pretrain": {"methods": ["moco", "simclr", "simsiam", "byol"], "epochs": 20, "batch": 128},
         "classify": {"fractions": list(knobs.fractions), "seeds": list(range(knobs.seeds))},
         "compare": {"metric": "balanced_accuracy", "margin": 0.02},
@@ -353,7 +367,60 @@ def _comparison(knobs: Knobs, arm: str, fraction: float, difference: float) -> d
         "n": n,
         "verdict": verdict,
         "sentence": f"{told}; {scope}.",
+        "discordant": [14, 9] if knobs.seeds == 1 else None,
+        "p_mcnemar": 0.31 if knobs.seeds == 1 else None,
     }
+
+
+def _gates(knobs: Knobs) -> list[dict[str, Any]]:
+    def row(gate: str, name: str, arm: str | None, result: str, reason: str) -> dict[str, Any]:
+        return {"gate": gate, "name": name, "arm": arm, "result": result, "reason": reason}
+
+    fails = knobs.collapsed is not None
+    why = "pretraining collapsed or failed: seed 0: std ratio 0.03" if fails else "1 of 1 seeds"
+    return [
+        row("G1", "test images apart from training", None, "PASS", "180 test images"),
+        row("G2", "scores do not depend on the batch", "moco/linear", "PASS", "largest change 0"),
+        row("G7", "no collapse", knobs.collapsed or "moco", "FAIL" if fails else "PASS", why),
+        row("G9", "shuffled labels stay at chance", None, "NOT RUN", "no linear head was fitted"),
+    ]
+
+
+def _method_pairs(knobs: Knobs, arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    methods = [m for m in ("moco", "simclr", "byol") if m != knobs.collapsed]
+    return [
+        {**_comparison(knobs, f"{a}/finetune", fraction, 0.01), "arm_b": f"{b}/finetune"}
+        for fraction in knobs.fractions
+        for i, a in enumerate(methods)
+        for b in methods[i + 1 :]
+    ]
+
+
+def _areas(knobs: Knobs) -> list[dict[str, Any]]:
+    if len(knobs.fractions) < 2:
+        return []
+    row = _comparison(knobs, "simclr/finetune", 1.0, 0.06)
+    for key in ("fraction", "discordant", "p_mcnemar"):
+        del row[key]
+    return [{**row, "fractions": list(knobs.fractions), "sentence": "Over all label counts."}]
+
+
+def _savings(knobs: Knobs) -> list[dict[str, Any]]:
+    known = {"needed": 540.4, "low": 380.2, "high": None, "censored": None, "quotable": True}
+    beyond = {"needed": None, "low": 700.0, "high": None, "censored": "above", "quotable": False}
+    return [
+        {
+            "arm_a": "simclr/finetune",
+            "arm_b": "supervised/supervised",
+            "fraction": fraction,
+            "labels": _labels(knobs, fraction),
+            **(known if i == 0 else beyond),
+            "seeds": knobs.seeds,
+            "n": knobs.per_class * len(knobs.classes),
+            "sentence": f"With {100 * fraction:.3g} % of your labels SimCLR saves roughly 3.9×.",
+        }
+        for i, fraction in enumerate(sorted(knobs.fractions)[:-1])
+    ]
 
 
 def _similarity(knobs: Knobs, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from headstart.config import Finetune
+from headstart.data.batches import Order
 from headstart.data.splits import label_budget
 from headstart.engine import Reading
 from headstart.methods import Supervised
@@ -21,8 +23,8 @@ from headstart.nn.linear import choose, fit_heads
 from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify, knn, load_network
 from headstart.stages.extract import extract
-from headstart.stages.finetune import ValidationWatch
-from headstart.stages.index import index
+from headstart.stages.finetune import Held, Trial, ValidationWatch
+from headstart.stages.logs import Logs
 from headstart.stages.networks import outputs
 from headstart.stages.pretrain import start
 from headstart.stages.run import Cell, Dataset, Run
@@ -82,26 +84,24 @@ def test_the_linear_head_as_a_network_equals_the_head_on_features(made: Made) ->
     assert not any(module.training for module in network.modules())
 
 
-def test_all_fractions_are_fitted_in_one_solve(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_fractions_are_fitted_in_one_solve(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
-    def counted(x: Tensor, y: Tensor, subsets: list[Any], classes: int) -> Any:
+    def counted(x: Tensor, y: Tensor, subsets: list[Any], *rest: Any) -> Any:
         calls.append(len(subsets))
-        return fit_heads(x, y, subsets, classes)
+        return fit_heads(x, y, subsets, *rest)
 
     monkeypatch.setattr(classify_module, "fit_heads", counted)
     asked = cells("linear", 0.25, 0.5, 0.75, seed=7)
     entries = done(made, *asked)
     assert calls == [3]
-    assert [entries[cell].info["labels"] for cell in asked] == [12, 21, 33]  # 9+3, 18+3?, 27+6
+    assert [entries[cell].info["labels"] for cell in asked] == [12, 21, 33]
     done(made, *asked)
     assert calls == [3]  # found again
 
 
 def test_features_are_those_of_a_frozen_encoder_in_evaluation_mode(made: Made) -> None:
-    run, data, encoder, extracted = made
+    _, data, encoder, extracted = made
     before = load_file(encoder.folder / "encoder.safetensors")
     features = Features.load(extracted.folder)
     positions = data.index.where("train", "validation", "test")
@@ -192,7 +192,7 @@ def test_every_arm_gets_the_same_trials_and_the_best_on_validation_is_kept(made:
 
 
 def test_finetuning_begins_at_the_given_encoder_and_moves_it(made: Made) -> None:
-    run, data, encoder, _ = made
+    encoder = made[2]
     (cell,) = cells("finetune", 1.0, method="simclr")
     stored = load_file(done(made, cell)[cell].folder / "network.safetensors")
     begin = load_file(encoder.folder / "encoder.safetensors")
@@ -203,37 +203,41 @@ def test_finetuning_begins_at_the_given_encoder_and_moves_it(made: Made) -> None
 class Scored(ValidationWatch):
     """A watch whose validation scores are given."""
 
-    def __init__(self, scores: list[float], settings: Finetune, steps: int) -> None:
-        run_network = Supervised(tiny_study.small_encoder(), 3)
-        run = tiny_study.open_run(tiny_study.study(), Path("unused-by-the-watch"))
-        data = tiny_study.made_data(run, pool=4)
-        super().__init__(
-            run_network, data, label_budget(data.index, 1.0, 0), settings, steps
-        )
-        self.given = iter(scores)
+    given: Iterator[float]
 
     def _score(self) -> tuple[float, float]:
         return next(self.given), 0.0
 
 
-@pytest.fixture
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.chdir(tmp_path)
+Watched = Callable[..., tuple[Trial, list[str | None]]]
 
-    def run(scores: list[float], steps: int, loss: float = 1.0, **settings: Any) -> Any:
-        watch = Scored(scores, Finetune(**settings), steps)
-        reasons = []
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    """Reads given validation scores as the loop would, and says what became of the trial."""
+    run = tiny_study.open_run(tiny_study.study(), tmp_path)
+    data = tiny_study.made_data(run, pool=4)
+    held = Held.out(data, label_budget(data.index, 1.0, 0))
+
+    def trial(
+        scores: Sequence[float], steps: int, **settings: Any
+    ) -> tuple[Trial, list[str | None]]:
+        network = Supervised(tiny_study.small_encoder(), 3)
+        watch = Scored(network, held, Finetune(**settings), steps, Logs(tmp_path / "logs"))
+        watch.given = iter(scores)
+        reasons: list[str | None] = []
         for step in range(1, steps + 1):
             if step % watch.read_every == 0 or step == steps:
-                reasons.append(watch(Reading(step, loss, 0.1, 1.0)))
+                reasons.append(watch(Reading(step, 1.0, 0.1, 1.0)))
                 if reasons[-1]:
                     break
-        return watch.trial(0.1, 0.0), reasons
+        watch.logs.close()
+        return watch.trial(0.1, 0.0, Order(9, 3, 0)), reasons
 
-    return run
+    return trial
 
 
-def test_a_trial_whose_best_epoch_is_among_the_last_is_still_improving(watched: Any) -> None:
+def test_a_trial_whose_best_epoch_is_among_the_last_is_still_improving(watched: Watched) -> None:
     rising, _ = watched([i / 100 for i in range(20)], steps=40, epochs=20)
     assert rising.still_improving
     assert rising.best_epoch == rising.epochs == 20
@@ -241,7 +245,7 @@ def test_a_trial_whose_best_epoch_is_among_the_last_is_still_improving(watched: 
     assert not watched(early, steps=40, epochs=20)[0].still_improving
 
 
-def test_a_trial_stops_when_nothing_improves_for_long(watched: Any) -> None:
+def test_a_trial_stops_when_nothing_improves_for_long(watched: Watched) -> None:
     scores = [0.2, 0.4, *[0.3] * 98]
     trial, reasons = watched(scores, steps=100, epochs=100, patience=0.15)
     assert trial.epochs == 2 + 15
@@ -254,7 +258,7 @@ def test_a_trial_stops_when_nothing_improves_for_long(watched: Any) -> None:
 
 @pytest.mark.parametrize(("epochs", "steps"), [(150, 200), (12, 60), (100, 250), (7, 200)])
 def test_repeated_images_do_not_make_a_finished_trial_look_unfinished(
-    epochs: int, steps: int, watched: Any
+    epochs: int, steps: int, watched: Watched
 ) -> None:
     """``min_steps`` makes more readings than epochs; the last tenth is that of the readings."""
     readings = -(-steps // max(1, round(steps / epochs)))
@@ -279,7 +283,10 @@ def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> 
     network = load_network(run, data, cell, entry, encoder)
     assert torch.isfinite(outputs(network, data.images(data.index.where("test")))).all()
     json.dumps(entry.info, allow_nan=False)
-    assert all(0 <= trial["validation"] <= 1 for trial in entry.info["trials"])
+    blown = entry.info["trials"][-1]
+    assert blown["validation"] is None  # there was no moment at which it could be scored
+    assert blown["best_epoch"] == 0
+    assert not blown["still_improving"]
     if len(lrs) == 2:
         assert entry.info["chosen"]["lr"] == 0.1
 

@@ -163,7 +163,7 @@ def _grid_cell(entry: tables.Record | None) -> View | None:
 
 def _scope(results: tables.Results) -> str:
     data = results["data"]
-    encoder = _encoder(results)
+    encoder = results["study"].get("encoder", {}).get("backbone")
     parts = [
         f"the data set {data['labeled']}",
         f"the encoder {encoder}" if encoder else "one encoder",
@@ -173,15 +173,6 @@ def _scope(results: tables.Results) -> str:
     ]
     metric = words.METRICS[tables.primary_metric(results)]
     return f"This answer holds for {words.listed(parts)}. Scores are {metric} on the test images."
-
-
-def _encoder(results: tables.Results) -> str:
-    for key in ("encoder", "backbone"):
-        found = results["study"].get(key)
-        found = found.get("name") if isinstance(found, Mapping) else found
-        if isinstance(found, str):
-            return found
-    return ""
 
 
 def _about_seeds(seeds: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.reporting import answer, figures, tables, views
+from headstart.reporting import answer, figures, tables, validity, views
 from headstart.reporting.atomic import write_bytes
 from headstart.reporting.inline import inline_svg, picture_uri
 
@@ -54,6 +54,9 @@ def _view(results: tables.Results, drawn: list[str]) -> dict[str, Any]:
         "title": results["title"],
         "verdict": answer.verdict(results),
         "limits": answer.limits(results),
+        "gates": validity.gates(results),
+        "curves": validity.label_curves(results),
+        "pairs": validity.method_pairs(results),
         "data": views.data_card(results),
         "arms": views.arm_table(results),
         "comparisons": views.comparison_table(results),

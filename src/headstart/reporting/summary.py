@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from headstart.reporting import tables, words
+from headstart.reporting import tables, validity, words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,6 +37,50 @@ def summary_table(results: tables.Results) -> Table:
     for row in tables.summaries(results):
         table.add_row(*(_plain(cell) for cell in _cells(results, row)))
     return table
+
+
+def gate_lines(results: tables.Results) -> list[str]:
+    """The gates that fail, one line a reason, and one line that counts all of them."""
+    if not results.get("gates"):
+        return []
+    return [*validity.failures(results), validity.summary(results) + "."]
+
+
+def comparison_table(found: Mapping[str, Any], name: Callable[[str], str]) -> Table:
+    """Every comparison as a row: the difference in points with its interval, and p (Holm)."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("comparison", "labels", "points", "p (Holm)", "seeds", "images", "verdict"):
+        text = title in ("comparison", "labels", "verdict")
+        table.add_column(title, justify="left" if text else "right")
+    for entry in (*found["comparisons"], *found["method_pairs"]):
+        ends = words.points_bracket(entry["low"], entry["high"])
+        cells = (
+            f"{name(entry['arm_a'])} − {name(entry['arm_b'])}",
+            words.fraction_name(entry["fraction"]),
+            f"{words.points(entry['difference'])} {ends}".strip(),
+            words.p_value(entry["p_holm"]),
+            words.count(entry["seeds"]),
+            words.count(entry["n"]),
+            entry["verdict"],
+        )
+        table.add_row(*(_plain(cell) for cell in cells))
+    return table
+
+
+def comparison_lines(found: Mapping[str, Any]) -> list[str]:
+    """The sentences of the comparisons with the baseline, of the areas and of labels saved."""
+    named = len({entry["fraction"] for entry in found["comparisons"]}) > 1
+    lines = [
+        f"{words.fraction_name(entry['fraction'])}: {entry['sentence']}"
+        if named
+        else str(entry["sentence"])
+        for entry in found["comparisons"]
+    ]
+    rest = (*found["area_differences"], *found["label_saving"])
+    return lines + [entry["sentence"] for entry in rest]
 
 
 def _parts(comparisons: list[tables.Record]) -> list[list[tables.Record]]:

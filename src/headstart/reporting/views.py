@@ -250,7 +250,19 @@ def _arm_row(results: tables.Results, row: tables.ArmSummary) -> View:
         "difference": words.points(entry["difference"]) if entry else "",
         "ends": words.points_bracket(entry["low"], entry["high"]) if entry else "",
         "verdict": entry["verdict"] if entry else "",
+        **_compute(row),
     }
+
+
+def _compute(row: tables.ArmSummary) -> dict[str, str]:
+    """Images seen in pretraining, and in training with all its trials; means over seeds."""
+    known = [cell["compute"] for cell in row.cells if cell.get("compute")]
+    return {key: _mean_count(known, key) for key in ("pretrain_images", "train_images")}
+
+
+def _mean_count(records: Sequence[tables.Record], key: str) -> str:
+    values = [record[key] for record in records if record[key] is not None]
+    return words.count(round(fmean(values))) if values else words.NONE
 
 
 def _score(row: tables.ArmSummary, metric: str) -> tuple[str, str]:

@@ -39,6 +39,14 @@ REMOVED = {
     "train_copies_of_test": "training images that are copies of test images",
     "train_copies_of_validation": "training images that are copies of validation images",
     "validation_copies_of_test": "validation images that are copies of test images",
+    "pool_copies_of_train": "unlabelled images that are copies of training images",
+    "pool_near_copies_of_test": "unlabelled images that are nearly identical to test images",
+    "pool_near_copies_of_validation": "unlabelled images that are nearly identical to validation "
+    "images",
+    "train_near_copies_of_test": "training images that are nearly identical to test images",
+    "train_near_copies_of_validation": "training images that are nearly identical to validation "
+    "images",
+    "validation_near_copies_of_test": "validation images that are nearly identical to test images",
     "conflicting_labels": "copies of one image with different labels",
 }
 SPLITS = {

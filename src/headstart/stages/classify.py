@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from headstart.data.splits import LabelBudget, label_budget
 from headstart.methods.supervised import Supervised
-from headstart.nn.linear import balanced_accuracies, choose, fit_heads
+from headstart.nn.linear import STRENGTHS, HeadPath, balanced_accuracies, choose, fit_heads
 from headstart.nn.neighbours import knn_logits
 from headstart.stages.finetune import Arm, finetune
 from headstart.stages.networks import load_encoder, load_weights
@@ -40,7 +40,9 @@ def classify(
         if cell.protocol in TRAINED:
             finetune(Arm(run, data, cell, budget, pretrained), entry)
         elif cell.protocol != "linear":
-            entry.finish({"labels": budget.labels, "chosen": {}}, time.perf_counter())
+            cost = _looks(len(budget.train) if cell.protocol == "knn" else 0)
+            info = {"labels": budget.labels, "chosen": {}, **cost}
+            entry.finish(info, time.perf_counter())
     return entries
 
 
@@ -66,15 +68,13 @@ def _fit_linear(data: Dataset, todo: dict[Cell, Entry], extracted: Entry) -> Non
         return
     started = time.perf_counter()
     features = Features.load(extracted.folder)
-    row = {identity: i for i, identity in enumerate(features.ids.tolist())}
-    x, y = torch.from_numpy(features.x), torch.from_numpy(features.y)
     budgets = {cell: label_budget(data.index, cell.fraction, cell.seed) for cell in todo}
-    rows = {c: _rows(row, data.index.ids[b.train]) for c, b in budgets.items()}
-    paths = fit_heads(x, y, list(rows.values()), len(data.index.classes))
+    paths = fit_probes(data, features, list(budgets.values()))
     for (cell, entry), path in zip(todo.items(), paths, strict=True):
-        held_out = _rows(row, data.index.ids[budgets[cell].validation])
-        head = choose(path, x[held_out], y[held_out])
-        scores = balanced_accuracies(path, x[held_out], y[held_out]).tolist()
+        held_out = features.take(data.index.ids[budgets[cell].validation])
+        x, y = torch.from_numpy(held_out.x), torch.from_numpy(held_out.y)
+        head = choose(path, x, y)
+        scores = balanced_accuracies(path, x, y).tolist()
         # The standardisation is folded into the head: one linear layer on raw features.
         weight = (head.weight / head.scale).float()
         bias = (head.bias - (head.weight / head.scale) @ head.mean).float()
@@ -89,13 +89,28 @@ def _fit_linear(data: Dataset, todo: dict[Cell, Entry], extracted: Entry) -> Non
                     {"strength": s, "validation": v}
                     for s, v in zip(path.strengths, scores, strict=True)
                 ],
+                **_looks(len(budgets[cell].train)),
             },
             started,
         )
 
 
-def _rows(row: dict[str, int], ids: Strings) -> np.ndarray:
-    return np.array([row[identity] for identity in ids.tolist()], dtype=np.int64)
+def fit_probes(
+    data: Dataset,
+    features: Features,
+    budgets: Sequence[LabelBudget],
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[HeadPath, ...]:
+    """Linear heads on frozen features for the training labels of each budget, in one solve."""
+    row = {identity: i for i, identity in enumerate(features.ids.tolist())}
+    subsets = [[row[i] for i in data.index.ids[budget.train].tolist()] for budget in budgets]
+    x, y = torch.from_numpy(features.x), torch.from_numpy(features.y)
+    return fit_heads(x, y, subsets, len(data.index.classes), strengths)
+
+
+def _looks(images: int) -> dict[str, int]:
+    """What learning costs where the encoder only looks: every training image once, no step."""
+    return {"train_images": images, "train_steps": 0}
 
 
 def load_network(

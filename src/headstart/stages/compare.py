@@ -4,212 +4,144 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.reporting.words import arm_label
-from headstart.stages.run import Cell, Run
-from headstart.stats.bootstrap import Curves, Estimate, Resampling, curve_replicates, estimate
-from headstart.stats.hypotheses import holm
-from headstart.stats.mrmc import mrmc, paired_scores
-from headstart.stats.power import Needs, images_needed, needs
-from headstart.stats.verdict import Evidence, judge
-from headstart.store import Entry
-from headstart.types import Comparison, Difference, Ints, Predictions
+from headstart.stages.families import (
+    METRIC,
+    Bench,
+    Judged,
+    Key,
+    Question,
+    against,
+    between,
+    grouped,
+    plain,
+)
+from headstart.stats.gates import Gate, blocking
+from headstart.store import Entry, write_json
+from headstart.types import Difference, Predictions
 
-METRIC = "balanced_accuracy"
+if TYPE_CHECKING:
+    from headstart.pipeline import Grid
+    from headstart.stages.run import Cell, Dataset, Run
+
 BASELINE = "supervised/supervised"
+PROTOCOLS = ("finetune", "linear", "knn")
+CONTROLS = ("random", "majority", "supervised")
+
+Lost = tuple[str, float, int, str, str]
+"""An arm that was never judged: arm, label fraction, seed, status and reason."""
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The cells that count: by cell, predicted classes (n,) of the same test images."""
+def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry:
+    """Every method against supervised learning and against every other, with the gates.
 
-    y: Ints
-    groups: Ints | None
-    predicted: Mapping[Cell, Ints]
-    learned: Mapping[Cell, bool]
-
-    def seeds(self, arm: str, fraction: float) -> list[int]:
-        """Seeds for which an arm has predictions at a label fraction."""
-        return sorted(c.seed for c in self.predicted if c.arm == arm and c.fraction == fraction)
-
-    def arms(self) -> list[str]:
-        """Every arm that has predictions, in their own order."""
-        return list(dict.fromkeys(cell.arm for cell in self.predicted))
-
-
-def compare(
-    run: Run, evaluated: Mapping[Cell, Entry], stopped: Mapping[Cell, tuple[str, str]]
-) -> Entry:
-    """Every method against supervised learning, at every label fraction.
-
-    ``stopped`` are the cells whose pretraining ended early, with status and reason; where no seed
-    of an arm is left, its row says "no verdict" and why.
+    ``comparison.json`` in the entry's folder holds ``gates`` and what ``findings`` gives.
     """
-    lost = {cell.label: status for cell, (status, _) in stopped.items()}
-    settings = run.study.compare.model_dump() | {"stopped": lost}
-    entry = run.store.entry("compare", "arms", settings, list(evaluated.values()))
+    lost = [(c.arm, c.fraction, c.seed, *why) for c, why in grid.stopped.items()]
+    settings = run.study.compare.model_dump() | {"lost": lost, "gates": [asdict(g) for g in gates]}
+    evaluated = grid.evaluated
+    entry = run.store.entry("compare", "arms", settings, [data.entry, *evaluated.values()])
     if not entry.done:
         started = time.perf_counter()
-        judged = _join(evaluated)
-        rows: list[Difference] = []
-        for fraction in run.study.label_fractions:
-            for protocol in ("finetune", "linear", "knn"):
-                arms = [a for a in judged.arms() if _is_candidate(a, protocol)]
-                rows += _family(run, judged, arms, fraction)
-                gone = [c for c in stopped if c.fraction == fraction and c.arm not in arms]
-                first = {c.arm: c for c in reversed(gone) if _is_candidate(c.arm, protocol)}
-                rows += [_lost(c, stopped[c], len(judged.y)) for c in reversed(first.values())]
-        Comparison(tuple(rows)).save(entry.folder)
-        entry.finish({"rows": len(rows)}, started)
+        judged = _join(data, grid, gates)
+        asked = Question(run.study.compare.margin, run.study.compare.replicates, arm_label)
+        found = {"gates": [asdict(g) for g in gates], **findings(judged, asked, lost)}
+        write_json(entry.folder / "comparison.json", found)
+        entry.finish({"rows": len(found["comparisons"])}, started)
     return entry
 
 
-def _is_candidate(arm: str, protocol: str) -> bool:
+def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> dict[str, Any]:
+    """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
+
+    Each protocol is a family of its own at each label fraction. Where no seed of an arm is left,
+    its comparison says "no verdict" and why.
+    """
+    bench = Bench(judged, asked)
+    found: dict[str, list[Any]] = {
+        name: [] for name in ("comparisons", "method_pairs", "area_differences", "label_saving")
+    }
+    for protocol in PROTOCOLS:
+        arms = [arm for arm in judged.arms if is_candidate(arm, protocol)]
+        methods = [arm for arm in arms if not arm.startswith("start/")]
+        pairs = against(arms, BASELINE)
+        found["area_differences"] += bench.areas(pairs)
+        found["label_saving"] += bench.savings(pairs)
+        for fraction in judged.fractions:
+            found["method_pairs"] += bench.differences(between(methods), fraction)
+    for fraction in judged.fractions:
+        for protocol in PROTOCOLS:
+            arms = [arm for arm in judged.arms if is_candidate(arm, protocol)]
+            found["comparisons"] += bench.differences(against(arms, BASELINE), fraction)
+            gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
+            found["comparisons"] += [
+                _lost(one, judged.y.size)
+                for one in reversed(gone.values())
+                if is_candidate(one[0], protocol) and one[0] not in arms
+            ]
+    return {name: [plain(row) for row in rows] for name, rows in found.items()}
+
+
+def is_candidate(arm: str, protocol: str) -> bool:
+    """Whether an arm is a method's under the protocol, and not a control."""
     method, _, own = arm.partition("/")
-    return own == protocol and method not in ("random", "majority", "supervised")
+    return own == protocol and method not in CONTROLS
 
 
-def _join(evaluated: Mapping[Cell, Entry]) -> Judged:
-    """Predictions in the order of one list of ids; a cell with other images is a bug."""
-    first: Predictions | None = None
-    predicted: dict[Cell, Ints] = {}
-    for cell, entry in evaluated.items():
-        predictions = Predictions.load(entry.folder)
-        first = first or predictions
+def _join(data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Judged:
+    """Predictions in the order of their ids; a cell with other images is a bug."""
+    loaded = {cell: Predictions.load(entry.folder) for cell, entry in grid.evaluated.items()}
+    first_cell, first = next(iter(loaded.items()))
+    for cell, predictions in loaded.items():
         if not np.array_equal(predictions.ids, first.ids):
-            raise RuntimeError(
-                f"{cell.label} was judged on other images than {next(iter(evaluated))}"
-            )
-        predicted[cell] = predictions.predicted
-    assert first is not None
-    learned = {cell: entry.info["chance"]["beats_chance"] for cell, entry in evaluated.items()}
-    return Judged(first.y, None, predicted, learned)
+            raise RuntimeError(f"{cell.label} was judged on other images than {first_cell.label}")
+    order = np.argsort(first.ids, kind="stable")
+    test = data.index.where("test")
+    place = dict(zip(data.index.ids[test].tolist(), data.index.groups[test].tolist(), strict=True))
+    return Judged(
+        y=first.y[order],
+        predicted={_key(cell): found.predicted[order] for cell, found in loaded.items()},
+        learned={
+            _key(cell): entry.info["chance"]["beats_chance"]
+            for cell, entry in grid.evaluated.items()
+        },
+        groups=grouped([place[identity] for identity in first.ids[order].tolist()]),
+        labels=_labels(grid),
+        blocked={cell.arm: blocking(gates, cell.arm) for cell in loaded},
+    )
 
 
-def _family(run: Run, judged: Judged, arms: Sequence[str], fraction: float) -> list[Difference]:
-    """One protocol at one fraction: each method against supervised, corrected together (Holm)."""
-    pairs = [_Pair.of(run, judged, arm, fraction) for arm in arms]
-    corrected = holm([pair.estimate.p for pair in pairs]) if pairs else []
-    return [
-        pair.row(run.study.compare.margin, float(p))
-        for pair, p in zip(pairs, corrected, strict=True)
-    ]
+def _key(cell: Cell) -> Key:
+    return Key(cell.arm, cell.seed, cell.fraction)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """An arm against the baseline on the seeds that both have."""
-
-    arm: str
-    fraction: float
-    seeds: int
-    n: int
-    estimate: Estimate
-    needs: Needs
-    learned: tuple[bool, bool]
-
-    @classmethod
-    def of(cls, run: Run, judged: Judged, arm: str, fraction: float) -> _Pair:
-        ours, theirs = judged.seeds(arm, fraction), judged.seeds(BASELINE, fraction)
-        seeds = [seed for seed in ours if seed in theirs]
-        by_arm = [
-            np.stack([judged.predicted[_cell(name, seed, fraction)] for seed in seeds])
-            for name in (arm, BASELINE)
-        ]
-        predicted = np.stack(by_arm)[:, None]  # (2, 1, S, n)
-        plan = Resampling(run.study.compare.replicates, seed=0, groups=judged.groups)
-        curves = curve_replicates(judged.y, predicted, METRIC, plan)
-        return cls(
-            arm,
-            fraction,
-            len(seeds),
-            len(judged.y),
-            _difference(curves),
-            _needs(judged.y, predicted[:, 0], run.study.compare.margin),
-            tuple(_learned(judged, name, seeds, fraction) for name in (arm, BASELINE)),  # type: ignore[arg-type]
-        )
-
-    def row(self, margin: float, p_holm: float) -> Difference:
-        """The comparison as one row, with its verdict and sentence."""
-        e = self.estimate
-        evidence = Evidence(
-            arm_a=arm_label(self.arm),
-            arm_b=arm_label(BASELINE),
-            difference=e.difference,
-            low=e.low,
-            high=e.high,
-            low90=e.low90,
-            high90=e.high90,
-            p_holm=p_holm,
-            seeds=self.seeds,
-            n=self.n,
-            margin=margin,
-            learned_a=self.learned[0],
-            learned_b=self.learned[1],
-            images_needed=self.needs.images,
-            seeds_needed=self.needs.seeds,
-        )
-        verdict, sentence = judge(evidence)
-        return Difference(
-            arm_a=self.arm,
-            arm_b=BASELINE,
-            metric=METRIC,
-            fraction=self.fraction,
-            difference=e.difference,
-            low=e.low,
-            high=e.high,
-            p=e.p,
-            p_holm=p_holm,
-            seeds=self.seeds,
-            n=self.n,
-            verdict=verdict,
-            sentence=sentence,
-        )
+def _labels(grid: Grid) -> Mapping[float, int]:
+    """Labels spent at each fraction; every seed and arm spends the same."""
+    return {cell.fraction: entry.info["labels"] for cell, (_, entry) in grid.classifiers.items()}
 
 
-def _lost(cell: Cell, stopped: tuple[str, str], n: int) -> Difference:
+def _lost(one: Lost, n: int) -> dict[str, Any]:
     """The row of an arm that never became a classifier."""
-    status, reason = stopped
+    arm, fraction, seed, status, reason = one
     sentence = (
-        f"No verdict. {arm_label(cell.arm)}: pretraining {status}; {reason.split('. ')[0]} "
-        f"(seed {cell.seed})."
+        f"No verdict. {arm_label(arm)}: pretraining {status}; {reason.split('. ')[0]} "
+        f"(seed {seed})."
     )
     nothing = dict.fromkeys(("difference", "low", "high", "p", "p_holm"))
-    return Difference(
-        arm_a=cell.arm,
+    row = Difference(
+        arm_a=arm,
         arm_b=BASELINE,
         metric=METRIC,
-        fraction=cell.fraction,
+        fraction=fraction,
         **nothing,
         seeds=0,
         n=n,
         verdict="no verdict",
         sentence=sentence,
     )
-
-
-def _cell(arm: str, seed: int, fraction: float) -> Cell:
-    method, _, protocol = arm.partition("/")
-    return Cell(method, protocol, seed, fraction)
-
-
-def _needs(y: Ints, predicted: Ints, margin: float) -> Needs:
-    """What would have shown the margin; one seed says nothing about other seeds."""
-    gains = paired_scores(y, predicted[0], predicted[1])
-    if len(gains) > 1:
-        return needs(mrmc(gains), margin)
-    return Needs(images_needed(margin, float(np.mean(gains**2))), None)
-
-
-def _difference(curves: Curves) -> Estimate:
-    ours, theirs = curves.replicates[:, :, 0]
-    return estimate(ours - theirs, curves.per_seed[0, 0] - curves.per_seed[1, 0])
-
-
-def _learned(judged: Judged, arm: str, seeds: Sequence[int], fraction: float) -> bool:
-    """Whether an arm beats chance in most of its seeds."""
-    beats = [judged.learned[_cell(arm, seed, fraction)] for seed in seeds]
-    return sum(beats) * 2 > len(beats)
+    return {**asdict(row), "discordant": None, "p_mcnemar": None}

@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.data.splits import label_budget
 from headstart.stages.classify import knn, load_network
-from headstart.stages.networks import outputs
+from headstart.stages.networks import outputs, preprocessing
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.stats.bootstrap import bootstrap_metrics
 from headstart.stats.hypotheses import chance_test
@@ -38,8 +38,19 @@ def evaluate(
         predictions.save(entry.folder)
         classes = data.index.classes.tolist()
         replicates = run.study.compare.replicates
-        entry.finish(score(predictions, classes, replicates), started)
+        info = score(predictions, classes, replicates)
+        entry.finish({**info, "preprocessing": _seen(data, cell, sources[1])}, started)
     return entry
+
+
+def _seen(data: Dataset, cell: Cell, extracted: Entry) -> str | None:
+    """How the images were prepared that the answers rest on; None where none was looked at."""
+    if cell.protocol == "majority":
+        return None
+    if cell.protocol == "knn":
+        seen: str | None = extracted.info.get("preprocessing")
+        return seen
+    return preprocessing(data.images(data.index.where("test")))
 
 
 def score(predictions: Predictions, classes: list[str], replicates: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from headstart.stages.networks import load_encoder, outputs
+from headstart.stages.networks import load_encoder, outputs, preprocessing
 from headstart.stages.run import Dataset, Run
 from headstart.store import Entry
 from headstart.types import Features
@@ -20,5 +20,6 @@ def extract(run: Run, data: Dataset, pretrained: Entry, label: str) -> Entry:
         positions = index.where("train", "validation", "test")
         x = outputs(load_encoder(run, pretrained), data.images(positions))
         Features(index.ids[positions], x.numpy(), index.labels[positions]).save(entry.folder)
-        entry.finish({"dimension": x.shape[1]}, started)
+        seen = preprocessing(data.images(index.where("test")))
+        entry.finish({"dimension": x.shape[1], "preprocessing": seen}, started)
     return entry

@@ -7,7 +7,7 @@ area between label curves); and in labels saved. Every family has its own Holm c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from math import isfinite
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from headstart.stats.verdict import LEVEL, Evidence, judge
 from headstart.types import Difference, Doubles, Ints
 
 METRIC = "balanced_accuracy"
-OVER = "Over all label counts: "
+OVER = "Over all label counts. "
 
 Pair = tuple[str, str]
 
@@ -145,6 +145,12 @@ def grouped(names: Sequence[Any]) -> Ints | None:
     return groups if len(number) < len(names) else None
 
 
+def plain(row: Any) -> dict[str, Any]:
+    """A row as JSON has it: a dict, with lists for tuples."""
+    values = row if isinstance(row, dict) else asdict(row)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
 class Bench:
     """Answers questions about pairs of arms; every pair sees the same resamples."""
 
@@ -251,25 +257,38 @@ class Bench:
         verdict, sentence = self._judge(pair, [fraction], e, (p_holm, seeds, needed))
         only = _discordant(y, answers[:, 0]) if seeds == 1 else None
         return Row(
-            *pair,
-            METRIC,
-            fraction,
-            *(e.difference, e.low, e.high, e.p, p_holm),
-            *(seeds, y.size, verdict, sentence),
+            fraction=fraction,
+            verdict=verdict,
+            sentence=sentence,
             discordant=only,
             p_mcnemar=mcnemar_midp(*only) if only else None,
+            **self._numbers(pair, e, p_holm, seeds),
         )
+
+    def _numbers(self, pair: Pair, e: Estimate, p_holm: float, seeds: int) -> dict[str, Any]:
+        """What every kind of difference holds."""
+        return {
+            "arm_a": pair[0],
+            "arm_b": pair[1],
+            "metric": METRIC,
+            "difference": e.difference,
+            "low": e.low,
+            "high": e.high,
+            "p": e.p,
+            "p_holm": p_holm,
+            "seeds": seeds,
+            "n": int(self.judged.y.size),
+        }
 
     def _area(self, pair: Pair, e: Estimate, p_holm: float) -> Area:
         fractions = self._rising(pair)
         seeds = len(self.judged.seeds(fractions, *pair))
         verdict, sentence = self._judge(pair, fractions, e, (p_holm, seeds, Needs(None, None)))
         return Area(
-            *pair,
-            METRIC,
-            tuple(fractions),
-            *(e.difference, e.low, e.high, e.p, p_holm),
-            *(seeds, self.judged.y.size, verdict, OVER + sentence),
+            fractions=tuple(fractions),
+            verdict=verdict,
+            sentence=OVER + sentence,
+            **self._numbers(pair, e, p_holm, seeds),
         )
 
     def _saving(self, pair: Pair, fractions: Sequence[float], place: int) -> Saving:
@@ -277,15 +296,18 @@ class Bench:
         saving = label_saving(counts, self._curves(pair, fractions), place)
         name = self.question.name
         return Saving(
-            *pair,
-            fractions[place],
-            saving.labels,
-            *(_known(value) for value in (saving.needed, saving.low, saving.high)),
-            _censored(saving),
-            saving.quotable,
-            len(self.judged.seeds(fractions, *pair)),
-            self.judged.y.size,
-            saving_sentence(saving, name(pair[0]), name(pair[1])),
+            arm_a=pair[0],
+            arm_b=pair[1],
+            fraction=fractions[place],
+            labels=saving.labels,
+            needed=_known(saving.needed),
+            low=_known(saving.low),
+            high=_known(saving.high),
+            censored=_censored(saving),
+            quotable=saving.quotable,
+            seeds=len(self.judged.seeds(fractions, *pair)),
+            n=int(self.judged.y.size),
+            sentence=saving_sentence(saving, _set_off(name(pair[0])), name(pair[1])),
         )
 
     def _judge(
@@ -308,7 +330,7 @@ class Bench:
                 high90=e.high90,
                 p_holm=p_holm,
                 seeds=seeds,
-                n=self.judged.y.size,
+                n=int(self.judged.y.size),
                 margin=self.question.margin,
                 learned_a=self._learned(pair[0], pair, fractions),
                 learned_b=self._learned(pair[1], pair, fractions),
@@ -357,6 +379,11 @@ def _needs(y: Ints, answers: Ints, margin: float) -> Needs:
 def _discordant(y: Ints, answers: Ints) -> tuple[int, int]:
     right_a, right_b = answers == y
     return int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+
+
+def _set_off(name: str) -> str:
+    """A name with a comma in it ends with one inside a sentence."""
+    return f"{name}," if ", " in name else name
 
 
 def _known(labels: float) -> float | None:

@@ -18,6 +18,7 @@ from headstart.data.batches import Images, LabelledBatches, Order
 from headstart.data.splits import LabelBudget
 from headstart.engine import Reading, Training
 from headstart.methods.supervised import Supervised
+from headstart.nn.encoder import weights_hash
 from headstart.nn.optim import build_optimizer, lr_factor
 from headstart.stages.logs import Logs
 from headstart.stages.networks import load_encoder, outputs, save_weights
@@ -42,14 +43,17 @@ class Trial:
     epochs: int
     still_improving: bool
     """The best epoch lies in the last tenth of a run that was not stopped early."""
+    steps: int
+    images: int
+    """Images seen, each as often as it was."""
     weights: dict[str, Tensor] = field(repr=False)
 
     def summary(self) -> dict[str, Any]:
-        """The trial for people; shares in [0, 1]."""
+        """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
         return {
             "lr": self.lr,
             "weight_decay": self.weight_decay,
-            "validation": self.score[0],
+            "validation": self.score[0] if self.best_epoch else None,
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
             "still_improving": self.still_improving,
@@ -68,14 +72,23 @@ def finetune(arm: Arm, entry: Entry) -> None:
         trials.append(arm.trial(lr, weight_decay))
     run.tell.progress(f"classify {cell.label}", len(grid), len(grid))
     best = max(trials, key=lambda trial: trial.score)
-    network = Supervised(load_encoder(run, arm.begin), len(arm.data.index.classes))
+    begin = load_encoder(run, arm.begin)
+    start = weights_hash(begin)
+    network = Supervised(begin, len(arm.data.index.classes))
     network.load_state_dict(best.weights)
     save_weights(network, entry, "network")
     rates = sorted(settings.lrs)
     chosen = best.summary()
     chosen["lr_at_edge"] = len(rates) > 1 and best.lr in (rates[0], rates[-1])
-    info = {"labels": budget.labels, "chosen": chosen}
-    entry.finish({**info, "trials": [trial.summary() for trial in trials]}, started)
+    info = {
+        "labels": budget.labels,
+        "chosen": chosen,
+        "trials": [trial.summary() for trial in trials],
+        "start": start,
+        "train_images": sum(trial.images for trial in trials),
+        "train_steps": sum(trial.steps for trial in trials),
+    }
+    entry.finish(info, started)
 
 
 @dataclass(frozen=True)
@@ -128,7 +141,7 @@ class Arm:
         watch = ValidationWatch(network, Held.out(data, self.budget), settings, steps, logs)
         run.engine.fit(training, watch)
         logs.close()
-        return watch.trial(lr, weight_decay)
+        return watch.trial(lr, weight_decay, order)
 
 
 @dataclass(frozen=True)
@@ -155,11 +168,13 @@ class ValidationWatch:
         self.read_every = max(1, round(steps / settings.epochs))
         self.patience = max(5.0, settings.patience * steps / self.read_every)
         self.score, self.best, self.done, self.stopped = (-1.0, 0.0), 0, 0, False
+        self.steps = 0
         self.weights = copy.deepcopy(network.state_dict())
 
     def __call__(self, reading: Reading) -> str | None:
         """Score the network as it is now; a broken loss ends the trial where it was best."""
         self.done += 1
+        self.steps = reading.step
         score = self._score()
         values = {"loss": reading.loss, "lr": reading.lr, "validation": score[0]}
         self.logs.scalars(reading.step, values)
@@ -179,11 +194,21 @@ class ValidationWatch:
         loss = F.cross_entropy(logits, labels)
         return float(torch.stack(recalls).mean()), -float(loss)
 
-    def trial(self, lr: float, weight_decay: float) -> Trial:
+    def trial(self, lr: float, weight_decay: float, order: Order) -> Trial:
         """What the trial came to."""
         weights = {name: tensor.cpu() for name, tensor in self.weights.items()}
         still = not self.stopped and self.best > 0.9 * self.done
-        return Trial(lr, weight_decay, self.score, self.best, self.done, still, weights)
+        return Trial(
+            lr=lr,
+            weight_decay=weight_decay,
+            score=self.score,
+            best_epoch=self.best,
+            epochs=self.done,
+            still_improving=still,
+            steps=self.steps,
+            images=order.images(self.steps),
+            weights=weights,
+        )
 
     def state(self) -> dict[str, Any]:
         """Trials are short: one killed is begun again, so nothing travels."""

@@ -12,8 +12,10 @@ from typing import Any
 
 from headstart.config import StudyError
 from headstart.data.cache import PixelCache, identity, open_cache
+from headstart.data.groups import read_groups
+from headstart.data.near import NearCopies
 from headstart.data.scan import Found, find_labeled, find_unlabeled
-from headstart.data.splits import Indexed, limit_files, sort_images
+from headstart.data.splits import Indexed, Kin, NearPair, limit_files, sort_images
 from headstart.stages.run import Dataset, Run
 from headstart.stats.power import detectable_difference, effective_images
 from headstart.store import Entry, write_text
@@ -28,6 +30,7 @@ def index(run: Run) -> Dataset:
     """
     data, size = run.study.data, run.study.encoder.image_size
     files = _find(run)
+    groups = read_groups(data.groups, files) if data.groups else ()
     side = round(size * data.cache_factor)
     home = data.cache or run.folder.parent / ".headstart-cache"
     cache = open_cache(files, side, home, run.tell.progress)
@@ -38,11 +41,14 @@ def index(run: Run) -> Dataset:
         "split": data.split,
         "split_seed": data.split_seed,
         "train_joins_pool": data.train_joins_pool,
+        "near": data.near_distance if data.near_duplicates else None,
+        "groups": groups,
     }
     entry = run.store.entry("index", "images", settings)
     if not entry.done:
         started = time.perf_counter()
-        indexed = sort_images(files, cache.digests, data, data.split_seed)
+        near = _near(run, entry, cache) if data.near_duplicates else None
+        indexed = sort_images(files, cache.digests, data, data.split_seed, Kin(near, groups))
         _require_usable(indexed, run)
         indexed.index.save(entry.folder)
         _write_lists(entry, files, cache, indexed)
@@ -58,6 +64,10 @@ def _find(run: Run) -> list[Found]:
     if data.unlabeled is not None:
         files = find_unlabeled(data.unlabeled, exclude=run.folder) + files
     return limit_files(files, data.limit) if data.limit else files
+
+
+def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:
+    return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
 
 
 def _require_usable(indexed: Indexed, run: Run) -> None:
@@ -95,17 +105,81 @@ def _info(indexed: Indexed) -> dict[str, Any]:
         ],
         "split": indexed.split,
         "removed": {reason: len(ids) for reason, ids in sorted(indexed.removed.items())},
+        "near_duplicates": _near_info(indexed),
+        "crossing": indexed.crossing,
         "detectable_difference": detectable_difference(effective_images(support)),
         "digest": str(index.digest),
     }
 
 
+def _near_info(indexed: Indexed) -> dict[str, int]:
+    """Images removed as near-copies, pairs to review, groups kept together, labels that differ."""
+    return {
+        "removed": sum(len(ids) for reason, ids in indexed.removed.items() if "_near_" in reason),
+        "review": sum(pair.outcome == "review" for pair in indexed.near),
+        "groups": indexed.clusters,
+        "different_labels": sum(
+            pair.outcome != "review" and pair.classes > 1 for pair in indexed.near
+        ),
+    }
+
+
+def describe(run: Run, data: Dataset) -> dict[str, Any]:
+    """The ``data`` block of ``results.json``."""
+    info = data.entry.info
+    settings = run.study.data
+    counts = info["counts"]
+    from_train = counts["train"] if settings.train_joins_pool else 0
+    return {
+        "unlabeled": str(settings.unlabeled) if settings.unlabeled else None,
+        "labeled": str(settings.labeled),
+        "counts": {
+            "pool": counts["pool"] + from_train,
+            "pool_from_train": from_train,
+            **{split: counts[split] for split in ("train", "validation", "test")},
+        },
+        **{name: info[name] for name in ("classes", "split", "removed", "near_duplicates")},
+        "crossing_groups": info["crossing"] or None,
+        "quarantine": "quarantine.csv",
+        "detectable_difference": info["detectable_difference"],
+    }
+
+
 def _write_lists(entry: Entry, files: Sequence[Found], cache: PixelCache, indexed: Indexed) -> None:
-    """quarantine.csv: files that cannot be read, and why; removed.csv: all that was left out."""
+    """quarantine.csv: files that cannot be read, and why; removed.csv: all that was left out;
+    near_duplicates.csv: pairs that are nearly identical, and pairs to look at.
+    """
     bad = [(f.id, f.path, why) for f, why in zip(files, cache.reasons, strict=True) if why]
     _write_csv(entry.folder / "quarantine.csv", ("id", "path", "reason"), bad)
     removed = [(i, reason) for reason, ids in sorted(indexed.removed.items()) for i in ids]
     _write_csv(entry.folder / "removed.csv", ("id", "reason"), removed)
+    pairs = [_pair_row(pair) for pair in sorted(indexed.near, key=_by_outcome)]
+    _write_csv(entry.folder / "near_duplicates.csv", PAIR_COLUMNS, pairs)
+
+
+PAIR_COLUMNS = (
+    "id",
+    "stands",
+    "other_id",
+    "other_stands",
+    "distance",
+    "correlation",
+    "mirrored",
+    "outcome",
+    "labels",
+)
+
+
+def _pair_row(pair: NearPair) -> tuple[str, ...]:
+    labels = {0: "", 1: "same", 2: "different"}[pair.classes]
+    likeness = (str(pair.distance), f"{pair.correlation:.3f}", "yes" if pair.mirrored else "no")
+    ids = (pair.id_a, pair.stands_a, pair.id_b, pair.stands_b)
+    return (*ids, *likeness, pair.outcome, labels)
+
+
+def _by_outcome(pair: NearPair) -> tuple[int, float, str, str]:
+    order = ("removed", "kept together", "review").index(pair.outcome)
+    return order, -pair.correlation, pair.id_a, pair.id_b
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headstart.data.batches import Images
-from headstart.nn.encoder import Encoder, build_encoder
+from headstart.nn.encoder import MEAN, STD, Encoder, build_encoder
 from headstart.stages.run import Run
 from headstart.store import Entry
 
@@ -50,7 +52,10 @@ def load_weights(network: nn.Module, entry: Entry, name: str) -> None:
 
 @torch.inference_mode()
 def outputs(
-    network: nn.Module, images: Images, ask: Callable[[Tensor], Tensor] | None = None
+    network: nn.Module,
+    images: Images,
+    ask: Callable[[Tensor], Tensor] | None = None,
+    batch: int = BATCH,
 ) -> Tensor:
     """What a network says of each image under the evaluation transform.
 
@@ -61,6 +66,7 @@ def outputs(
         network: on the device of ``images``.
         images: N of them.
         ask: a method of the network to call instead of its ``forward``.
+        batch: images asked at a time; no answer depends on it.
 
     Returns:
         (N, D) float32 on the CPU.
@@ -68,9 +74,23 @@ def outputs(
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     ask = ask or network
-    starts = range(0, len(images), BATCH)
-    batches = [np.arange(start, min(start + BATCH, len(images))) for start in starts]
-    answers = torch.cat([ask(images.centred(batch)).float().cpu() for batch in batches])
+    starts = range(0, len(images), batch)
+    parts = [np.arange(start, min(start + batch, len(images))) for start in starts]
+    answers = torch.cat([ask(images.centred(part)).float().cpu() for part in parts])
     for module, training in modes:
         module.training = training
     return answers
+
+
+def preprocessing(images: Images) -> str:
+    """SHA-256 of what stands between a stored image and the network's first convolution.
+
+    The size, the cached size and the normalisation, and what becomes of the first images: each
+    as 4 × 4 means in sixteenths, which another processor's rounding does not change.
+    """
+    seen = images.centred(np.arange(min(4, len(images))))
+    coarse = (F.adaptive_avg_pool2d(seen, 4) * 16).floor().to(torch.uint8).cpu()
+    side = images.cache.pixels.shape[-1]
+    digest = hashlib.sha256(repr((images.size, side, MEAN, STD)).encode())
+    digest.update(coarse.numpy().tobytes())
+    return digest.hexdigest()

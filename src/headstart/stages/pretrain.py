@@ -58,7 +58,9 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
     warnings = [*cuts, *job.known_bad()]
     for line in warnings:
         run.tell.line(f"{method}: {line}")
-    network, training = job.training(load_encoder(run, begin))
+    encoder = load_encoder(run, begin)
+    started_from = weights_hash(encoder)
+    network, training = job.training(encoder)
     watch = PretrainWatch(job, network)
     minutes = run.study.pretrain.checkpoint_minutes
     reason = run.engine.fit(training, watch, entry.folder, minutes)
@@ -74,7 +76,7 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
             "epochs": run.study.pretrain.epochs,
             "steps": watch.steps,
             "images_seen": job.order.images(watch.steps),
-            "start": begin.info["start"],
+            "start": started_from,
             "loss_floor": network.loss_floor(job.batch_size),
             "knn_random": watch.knn_random,
             "history": watch.history,

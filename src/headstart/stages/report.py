@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,10 +19,12 @@ import torch
 
 from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
+from headstart.stages.check import copy_lists, leaks
 from headstart.stages.explain import Explained
+from headstart.stages.index import describe
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry, write_json, write_text
-from headstart.types import Comparison, Predictions
+from headstart.types import Predictions
 
 if TYPE_CHECKING:
     from headstart.pipeline import Grid
@@ -52,47 +54,25 @@ def report(
 
     ``asked`` is the command and the time (seconds since 1970) it was given.
     """
-    comparison = Comparison.load(compared.folder)
+    found = json.loads((compared.folder / "comparison.json").read_text(encoding="utf8"))
     results = {
         "schema": SCHEMA,
         "title": run.folder.resolve().name,
-        "data": _data(run, data),
+        "data": describe(run, data),
         "study": run.study.model_dump(mode="json"),
         "arms": list(_arms(data, grid)),
         "pretraining": list(_pretraining(grid)),
-        "comparisons": [asdict(row) for row in comparison.rows],
+        **found,
         "attribution_similarity": explained.similarity,
         "explained": explained.images,
-        "warnings": _warnings(run, data, grid),
+        "warnings": _warnings(run, data),
         "provenance": _provenance(run, grid, *asked),
     }
-    shutil.copyfile(data.entry.folder / "quarantine.csv", run.folder / "quarantine.csv")
-    shutil.copyfile(data.entry.folder / "removed.csv", run.folder / "removed.csv")
+    copy_lists(run, data)
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
     path = run.folder / "results.json"
     write_json(path, results)
     return Outcome(results, path, write_report(results, run.folder))
-
-
-def _data(run: Run, data: Dataset) -> dict[str, Any]:
-    info = data.entry.info
-    settings = run.study.data
-    counts = info["counts"]
-    from_train = counts["train"] if settings.train_joins_pool else 0
-    return {
-        "unlabeled": str(settings.unlabeled) if settings.unlabeled else None,
-        "labeled": str(settings.labeled),
-        "counts": {
-            "pool": counts["pool"] + from_train,
-            "pool_from_train": from_train,
-            **{split: counts[split] for split in ("train", "validation", "test")},
-        },
-        "classes": info["classes"],
-        "split": info["split"],
-        "removed": info["removed"],
-        "quarantine": "quarantine.csv",
-        "detectable_difference": info["detectable_difference"],
-    }
 
 
 def _arms(data: Dataset, grid: Grid) -> Iterator[dict[str, Any]]:
@@ -100,8 +80,9 @@ def _arms(data: Dataset, grid: Grid) -> Iterator[dict[str, Any]]:
         classifier = grid.classifiers[cell][1].info
         yield {
             **_identity(cell, classifier["labels"], "ok", None),
-            **entry.info,
+            **{key: value for key, value in entry.info.items() if key != "preprocessing"},
             "chosen": classifier["chosen"],
+            "compute": _compute(grid.classifiers[cell]),
         }
     for cell, (status, reason) in grid.stopped.items():
         labels = label_budget(data.index, cell.fraction, cell.seed).labels
@@ -109,7 +90,18 @@ def _arms(data: Dataset, grid: Grid) -> Iterator[dict[str, Any]]:
             **_identity(cell, labels, status, reason),
             **dict.fromkeys(("metrics", "intervals", "confusion_matrix", "per_class", "chance")),
             "chosen": {},
+            "compute": None,
         }
+
+
+def _compute(entries: tuple[Entry, Entry]) -> dict[str, int | None]:
+    """Images seen and steps taken for one arm, all trials of its tuning together."""
+    encoder, classifier = entries[0].info, entries[1].info
+    return {
+        "pretrain_images": encoder.get("images_seen", 0),
+        "train_images": classifier.get("train_images"),
+        "train_steps": classifier.get("train_steps"),
+    }
 
 
 def _identity(cell: Cell, labels: int, status: str, reason: str | None) -> dict[str, Any]:
@@ -130,7 +122,7 @@ def _pretraining(grid: Grid) -> Iterator[dict[str, Any]]:
             yield entry.info
 
 
-def _warnings(run: Run, data: Dataset, grid: Grid) -> list[str]:
+def _warnings(run: Run, data: Dataset) -> list[str]:
     """What a reader must know before believing a number."""
     lines = []
     small = [c["name"] for c in data.entry.info["classes"] if c["test"] < 20]
@@ -145,13 +137,7 @@ def _warnings(run: Run, data: Dataset, grid: Grid) -> list[str]:
     if data.entry.info["removed"].get("unreadable"):
         count = data.entry.info["removed"]["unreadable"]
         lines.append(f"{count} files could not be read; quarantine.csv lists them with the reason")
-    improving = {
-        cell.arm
-        for cell, (_, entry) in grid.classifiers.items()
-        if entry.info["chosen"].get("still_improving")
-    }
-    if improving:
-        lines.append(f"still improving when training ended: {', '.join(sorted(improving))}")
+    lines += leaks(data.entry.info)
     return lines
 
 
@@ -182,7 +168,9 @@ def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
     classes = data.index.classes.tolist()
     text = io.StringIO()
     writer = csv.writer(text)
-    header = ["id", "label", "prediction", "method", "protocol", "seed", "label_fraction"]
+    header = ["id", "label", "prediction", "group"]
+    header += ["method", "protocol", "seed", "label_fraction"]
+    groups = dict(zip(data.index.ids.tolist(), data.index.groups.tolist(), strict=True))
     writer.writerow([*header, *(f"p:{name}" for name in classes)])
     for cell, entry in evaluated.items():
         predictions = Predictions.load(entry.folder)
@@ -191,6 +179,7 @@ def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
         shares /= shares.sum(axis=1, keepdims=True)
         about = [cell.method, cell.protocol, cell.seed, cell.fraction]
         for i, predicted in enumerate(predictions.predicted.tolist()):
-            row = [predictions.ids[i], classes[predictions.y[i]], classes[predicted], *about]
-            writer.writerow([*row, *(f"{share:.6f}" for share in shares[i])])
+            identity = str(predictions.ids[i])
+            row = [identity, classes[predictions.y[i]], classes[predicted], groups[identity]]
+            writer.writerow([*row, *about, *(f"{share:.6f}" for share in shares[i])])
     return text.getvalue()

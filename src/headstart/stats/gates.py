@@ -113,7 +113,7 @@ def batch_invariant(reference: npt.ArrayLike, asked: Mapping[str, npt.ArrayLike]
             return Said(
                 FAIL,
                 f"the score of an image depends on the others in its batch: {name} moves logits "
-                f"by up to {size:.2g} standard deviations, {1 - same:.1%} of the answers change",
+                f"by up to {size:.2g} standard deviations, {100 * (1 - same):.3g} % of the answers change",
             )
         worst = max(worst, drift / max(float(logits.std()), 1e-5))
     return Said(PASS, f"largest change {worst:.1g} standard deviations over {len(logits)} images")
@@ -172,7 +172,7 @@ def learning_rate(
         return Said(FAIL, "the learning rate does not rise to one peak and fall from it")
     end = float(rates[-1]) / peak
     if cosine and finished and rates.size >= ENOUGH_READINGS and end > final_share + 1e-9:
-        return Said(FAIL, f"the learning rate ends at {end:.0%} of its peak")
+        return Said(FAIL, f"the learning rate ends at {100 * end:.0f} % of its peak")
     off = float(np.abs(rates - wanted).max())
     if off > slack:
         return Said(FAIL, f"the learning rate applied differs from the one meant by {off:.3g}")
@@ -220,7 +220,8 @@ def label_shuffle(y: Ints, predicted: Mapping[str, Ints], classes: int) -> Said:
         for name, answers in predicted.items()
     }
     name, worst = min(tests.items(), key=lambda item: item[1].p)
-    told = f"{worst.observed:.1%} (chance {worst.low:.1%} to {worst.high:.1%}) on {name}"
+    ends = f"{100 * worst.low:.1f} to {100 * worst.high:.1f} %"
+    told = f"{100 * worst.observed:.1f} % (chance {ends}) on {name}"
     if worst.p < SHUFFLE_LEVEL / len(tests):
         return Said(FAIL, f"a head fitted on shuffled labels knows test labels: {told}")
     return Said(PASS, f"at most {told}")

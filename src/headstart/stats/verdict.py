@@ -30,7 +30,8 @@ class Evidence:
     bootstrap; ``p_holm`` its p after Holm's correction; ``margin`` δ the smallest difference that
     matters; ``learned_*`` whether each arm beats chance; ``failed_gates`` the reasons, as clauses,
     why the comparison is not valid; ``images_needed`` and ``seeds_needed`` what would show a
-    difference of δ, None if unknown or out of reach. ``n`` counts test images.
+    difference of δ, None if unknown or out of reach. ``n`` counts test images; ``scope`` says
+    what else the answer holds for.
     Raises ``ValueError`` for a limit out of order, a margin ≤ 0, or no seed or image.
     """
 
@@ -50,6 +51,7 @@ class Evidence:
     failed_gates: tuple[str, ...] = ()
     images_needed: int | None = None
     seeds_needed: int | None = None
+    scope: str = "this dataset, this backbone"
 
     def __post_init__(self) -> None:
         if not self.low <= self.low90 <= self.high90 <= self.high:
@@ -88,7 +90,7 @@ def _scope(e: Evidence) -> str:
     seeds = f"{e.seeds} seed" + ("s" if e.seeds > 1 else "")
     low = " (low power)" if 1 < e.seeds < FIRM_SEEDS else ""
     images = f"{e.n:,} test image" + ("s" if e.n > 1 else "")
-    return f"for this dataset, this backbone, {seeds}{low}, {images}"
+    return f"for {e.scope}, {seeds}{low}, {images}"
 
 
 def _names(e: Evidence) -> tuple[str, str]:

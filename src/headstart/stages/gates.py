@@ -1,0 +1,285 @@
+"""gates: everything a run left behind -> nine answers to "may this comparison be believed?".
+
+This module gathers, ``stats.gates`` judges. What is gathered is read back from what was done: the
+stored index, predictions, trials and histories, and the networks themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from headstart.data.batches import Order
+from headstart.data.splits import LabelBudget, label_budget, stratified_sample
+from headstart.nn.optim import lr_factor, peak_lr
+from headstart.reporting.words import arm_label, plural
+from headstart.stages import classify
+from headstart.stages.extract import extract
+from headstart.stages.networks import outputs
+from headstart.stages.run import Cell, Dataset, Run
+from headstart.stats import gates as judging
+from headstart.stats.collapse import STOPS
+from headstart.stats.gates import NOT_RUN, Gate, Said
+from headstart.store import Entry
+from headstart.types import Features, Floats, Ints, Predictions
+
+if TYPE_CHECKING:
+    from headstart.pipeline import Grid
+
+NETWORKS = ("linear", *classify.TRAINED)
+BATCH_IMAGES = 256
+SHUFFLED_STRENGTH = 1e-3  # weak: what was seen in training is to be remembered, not smoothed away
+
+
+def check_gates(run: Run, data: Dataset, grid: Grid) -> list[Gate]:
+    """All nine gates; those about single networks on the first seed at the largest label count."""
+    inputs = [data.entry, *grid.pretrained.values(), *grid.evaluated.values()]
+    entry = run.store.entry("gates", "all", {"stopped": len(grid.stopped)}, inputs)
+    if not entry.done:
+        started = time.perf_counter()
+        rows = list(_all(run, data, grid))
+        entry.finish({"gates": [asdict(row) for row in rows]}, started)
+    return [Gate(**row) for row in entry.info["gates"]]
+
+
+def _all(run: Run, data: Dataset, grid: Grid) -> Iterator[Gate]:
+    yield Gate.of("G1", None, _disjoint(run, data))
+    yield from _rows("G2", _batches(run, data, grid))
+    yield from _rows("G3", _preprocessing(grid))
+    yield from _rows("G4", _starts(run, grid))
+    yield from _rows("G5", _tuning(grid))
+    yield from _rows("G6", _learning_rates(run, data, grid))
+    yield from _rows("G7", _collapses(grid))
+    yield from _rows("G8", _chance(grid))
+    yield Gate.of("G9", None, _shuffled(run, data, grid))
+
+
+def _rows(gate: str, said: Mapping[str, Said]) -> Iterator[Gate]:
+    """One row an arm, or one that says why there is none."""
+    for arm, answer in said.items():
+        yield Gate.of(gate, arm, answer)
+    if not said:
+        yield Gate.of(gate, None, Said(NOT_RUN, "no arm of this study can be asked"))
+
+
+def _disjoint(run: Run, data: Dataset) -> Said:
+    """G1 by two keys: the digests of the decoded files, and the groups of the index."""
+    index, joins = data.index, run.study.data.train_joins_pool
+    budgets = _budgets(run, data)
+    parts = {
+        "the pool": data.pool(joins),
+        "training": np.unique(np.concatenate([b.train for b in budgets])),
+        "validation": np.unique(np.concatenate([b.validation for b in budgets])),
+    }
+    test = index.where("test")
+    digests = np.array(data.cache.digests)[index.rows]
+    said = [
+        judging.disjoint(key[test], {name: key[part] for name, part in parts.items()})
+        for key in (index.groups, digests, index.ids)
+    ]
+    return next((one for one in said if one.result == judging.FAIL), said[0])
+
+
+def _budgets(run: Run, data: Dataset) -> list[LabelBudget]:
+    study = run.study
+    return [label_budget(data.index, f, s) for f in study.label_fractions for s in study.seeds]
+
+
+def _first(run: Run, grid: Grid, *protocols: str) -> list[Cell]:
+    """The cells of the first seed at the largest label fraction under some protocols."""
+    where = min(run.study.seeds), max(run.study.label_fractions)
+    return [c for c in grid.evaluated if (c.seed, c.fraction) == where and c.protocol in protocols]
+
+
+def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
+    """G2: the stored logits of up to 256 test images against the same images batched otherwise."""
+    test = data.index.where("test")
+    labels = data.index.labels[test]
+    chosen = np.random.default_rng(0).permutation(stratified_sample(labels, BATCH_IMAGES, seed=0))
+    said = {}
+    for cell in _first(run, grid, *NETWORKS):
+        encoder, classifier = grid.classifiers[cell]
+        judged = Predictions.load(grid.evaluated[cell].folder).logits[chosen]
+        network = classify.load_network(run, data, cell, classifier, encoder)
+        try:
+            again = _asked_again(network, data, test[chosen])
+        except ValueError as error:  # BatchNorm that cannot take one image is still training
+            said[cell.arm] = Said(judging.FAIL, f"an image cannot be scored by itself: {error}")
+        else:
+            said[cell.arm] = judging.batch_invariant(judged, again)
+    return said
+
+
+def _asked_again(network: torch.nn.Module, data: Dataset, test: Ints) -> dict[str, Floats]:
+    """Logits of the images ``test`` (n,) in eights sorted by class, in 64s, and 32 one by one."""
+    by_class = np.argsort(data.index.labels[test], kind="stable")
+    in_eights = np.empty((len(test), len(data.index.classes)), np.float32)
+    in_eights[by_class] = outputs(network, data.images(test[by_class]), batch=8).numpy()
+    return {
+        "batches of 8 sorted by class": in_eights,
+        "shuffled batches of 64": outputs(network, data.images(test), batch=64).numpy(),
+        "one image at a time": outputs(network, data.images(test[:32]), batch=1).numpy(),
+    }
+
+
+def _preprocessing(grid: Grid) -> dict[str, Said]:
+    """G3: what each arm's evaluation recorded of its images."""
+    seen = {c.arm: e.info.get("preprocessing") for c, e in grid.evaluated.items()}
+    return judging.same({arm: v for arm, v in seen.items() if v}, "transform")
+
+
+def _starts(run: Run, grid: Grid) -> dict[str, Said]:
+    """G4: the weights each training began with, by seed; random controls have their own."""
+    by_method: dict[str, dict[int, str]] = defaultdict(dict)
+    for (method, seed), entry in grid.pretrained.items():
+        if "history" in entry.info:
+            by_method[method][seed] = entry.info["start"]
+    for cell, (_, classifier) in grid.classifiers.items():
+        if cell.protocol == "supervised" and "start" in classifier.info:
+            by_method["supervised"][cell.seed] = classifier.info["start"]
+    said: dict[str, Said] = {}
+    for seed in run.study.seeds:
+        starts = {method: seeds[seed] for method, seeds in by_method.items() if seed in seeds}
+        first = dict(sorted(starts.items(), key=lambda item: item[0] != "supervised"))
+        for method, answer in judging.same(first, f"weights of seed {seed}").items():
+            _keep_worst(said, method, answer)
+    return said
+
+
+def _tuning(grid: Grid) -> dict[str, Said]:
+    """G5: the labels spent and the settings tried, within the arms trained in the same way."""
+    families: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for cell, (_, entry) in grid.classifiers.items():
+        family = "finetune" if cell.protocol == "supervised" else cell.protocol
+        if family in ("finetune", "linear", "knn"):
+            families[family][cell.arm].append((cell.fraction, cell.seed, _tried(entry)))
+    said: dict[str, Said] = {}
+    for arms in families.values():
+        told = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
+        said |= judging.same(told, "tuning")
+    return said
+
+
+def _tried(entry: Entry) -> tuple[int, int, str]:
+    """Labels, trials, and the settings of the trials without what came of them."""
+    trials = entry.info.get("trials", [])
+    inputs = [{k: t[k] for k in ("lr", "weight_decay", "strength") if k in t} for t in trials]
+    return entry.info["labels"], len(trials), repr(sorted(map(repr, inputs)))
+
+
+def _by_cells(arms: Mapping[str, list[Any]], cells: list[Any]) -> str:
+    """A budget in words, and its hash: only over cells that every arm of the family has."""
+    common = set.intersection(*({(f, s) for f, s, _ in found} for found in arms.values()))
+    kept = sorted(cell for cell in cells if cell[:2] in common)
+    budgets = {(f, labels, trials) for f, _, (labels, trials, _) in kept}
+    told = ", ".join(f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets))
+    return f"{told} ({_hash(kept)})"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
+
+
+def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
+    """G6: every pretraining's readings against its recipe's schedule."""
+    said: dict[str, Said] = {}
+    for (method, _), entry in grid.pretrained.items():
+        if "history" not in entry.info:
+            continue
+        _keep_worst(said, method, _learning_rate(run, data, entry.info))
+    return said
+
+
+def _keep_worst(said: dict[str, Said], arm: str, answer: Said) -> None:
+    """Of several seeds' answers the first failure stands, else the last one."""
+    if arm not in said or said[arm].result != judging.FAIL:
+        said[arm] = answer
+
+
+def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> Said:
+    settings = run.study.pretrain
+    pool = len(data.pool(run.study.data.train_joins_pool))
+    order = Order(pool, settings.batch_size, info["seed"], settings.drop_last)
+    optim, per_epoch = run.study.recipe(info["method"]).optim, order.steps_per_epoch
+    steps, peak = settings.epochs * per_epoch, peak_lr(optim, min(settings.batch_size, pool))
+    # A reading after step t tells the rate that step t − 1 was taken with, counted from 0.
+    read = [(m["step"] - 1, m["lr"]) for m in info["history"] if m["lr"] is not None]
+    meant = [peak * lr_factor(optim, step, steps, per_epoch) for step, _ in read]
+    return judging.learning_rate(
+        [lr for _, lr in read],
+        meant,
+        cosine=optim.schedule == "cosine",
+        finished=bool(read) and read[-1][0] + 1 == steps,
+        # A cosine that moves only at epochs has its last epoch still to go.
+        final_share=max(judging.FINAL_SHARE, lr_factor(optim, steps - 1, steps, per_epoch)),
+    )
+
+
+def _collapses(grid: Grid) -> dict[str, Said]:
+    """G7: how each pretraining ended, and what it was warned of and went on."""
+    runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for (method, _), entry in grid.pretrained.items():
+        if "history" in entry.info:
+            runs[method].append(entry.info)
+    said = {}
+    for method, infos in runs.items():
+        lost = {i["seed"]: str(i["reason"]) for i in infos if i["status"] != "ok"}
+        ignored = {
+            i["seed"]: line
+            for i in infos
+            for line in i["warnings"]
+            if i["status"] == "ok" and line.partition(":")[0] in STOPS
+        }
+        healthy = [i["seed"] for i in infos if i["seed"] not in {**lost, **ignored}]
+        said[method] = judging.collapse(healthy, lost, ignored)
+    return said
+
+
+def _chance(grid: Grid) -> dict[str, Said]:
+    """G8: every arm but the constant answer."""
+    beats: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for cell, entry in grid.evaluated.items():
+        if cell.protocol != "majority":
+            beats[cell.arm][cell.fraction].append(entry.info["chance"]["beats_chance"])
+    return {arm: judging.beats_chance(found) for arm, found in beats.items()}
+
+
+def _shuffled(run: Run, data: Dataset, grid: Grid) -> Said:
+    """G9: linear heads as ``classify`` fits them, on labels shuffled over groups of images.
+
+    Images of one group keep one label between them, so that a copy of a test image among the
+    training images gives its label away; of each group one test image is asked.
+    """
+    answers: dict[str, Ints] = {}
+    y = np.empty(0, np.int64)
+    for cell in _first(run, grid, "linear"):
+        encoder, _ = grid.classifiers[cell]
+        features = Features.load(
+            extract(run, data, encoder, f"{cell.method}-seed{cell.seed}").folder
+        )
+        shuffled, asked = _shuffle(data, features)
+        budget = label_budget(data.index, cell.fraction, cell.seed)
+        path = classify.fit_probes(data, shuffled, [budget], [SHUFFLED_STRENGTH])[0]
+        logits = path.logits(torch.from_numpy(features.x[asked]))[0]
+        answers[arm_label(cell.arm)] = logits.argmax(dim=1).cpu().numpy().astype(np.int64)
+        y = shuffled.y[asked]
+    return judging.label_shuffle(y, answers, len(data.index.classes))
+
+
+def _shuffle(data: Dataset, features: Features) -> tuple[Features, Ints]:
+    """The features with labels shuffled over groups, and the rows of one test image a group."""
+    index = data.index
+    place = {identity: i for i, identity in enumerate(index.ids.tolist())}
+    at = np.array([place[identity] for identity in features.ids.tolist()], dtype=np.int64)
+    _, first, group = np.unique(index.groups[at], return_index=True, return_inverse=True)
+    labels = np.random.default_rng([0, 9]).permutation(features.y[first])
+    tested = np.flatnonzero(index.splits[at] == "test")
+    _, one = np.unique(group[tested], return_index=True)
+    return Features(features.ids, features.x, labels[group]), tested[np.sort(one)]
