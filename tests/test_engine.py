@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_study
 import torch
 from torch import Tensor, nn
 
+import tiny_study
 from headstart.config import EngineSettings, Optim, StudyError
 from headstart.data.batches import Images, Order, ViewPairs
 from headstart.engine import Engine, Reading, Training, gradient_norm

@@ -1,14 +1,16 @@
-"""The same study twice is the same study; what is there is never made again; a kill costs little."""
+"""The same study twice is the same; what is there is never made again; a kill costs little."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,16 @@ import tiny_study
 from headstart import pipeline
 from headstart.config import Study, StudyError
 from headstart.pipeline import run_study
+from headstart.stages import report as report_stage
 
 torch.set_num_threads(1)
 
 SMALL: dict[str, Any] = {
+    "data": {"limit": 40},
     "encoder": {"image_size": 16},
-    "pretrain": {"epochs": 2, "batch_size": 64, "checkpoint_minutes": 0},
+    "pretrain": {"epochs": 2, "batch_size": 32, "checkpoint_minutes": 0},
     "classify": {"protocols": ["linear", "finetune"]},
-    "explain": {"images": 3, "pictures": 1},
+    "explain": {"images": 2, "pictures": 1, "attributions": ["saliency"]},
 }
 
 
@@ -48,6 +52,18 @@ def findings(folder: Path) -> dict[str, Any]:
     results.pop("provenance")
     assert isinstance(results, dict)
     return results
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_page() -> Iterator[None]:
+    """The page has tests of its own, and drawing it takes longer than these studies."""
+
+    def nothing(_: dict[str, Any], folder: Path) -> Path:
+        return folder / "report.html"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_stage, "write_report", nothing)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +111,6 @@ def test_running_again_makes_nothing_again(bags: Path, tmp_path: Path, done: Pat
 def test_a_larger_study_takes_up_what_is_there(
     more: dict[str, Any], bags: Path, done: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(done, folder)
     before = finished_work(folder)
@@ -183,7 +197,7 @@ def killed_when(script: str, due: Any) -> None:
 
 
 def test_a_study_killed_in_the_middle_ends_the_same(bags: Path, tmp_path: Path) -> None:
-    changes = {"pretrain": SMALL["pretrain"] | {"epochs": 12, "check_epochs": 0.5}}
+    changes = {"pretrain": SMALL["pretrain"] | {"epochs": 8, "check_epochs": 0.5}}
     whole = tmp_path / "whole" / "run"
     run_study(small(bags, **changes), whole)
 

@@ -136,7 +136,7 @@ def demo(
         pool=800,
         train_per_class=30,
         validation_per_class=12,
-        test_per_class=24,
+        test_per_class=50,
         size=64,
         shortcut=shortcut,
         seed=seed,

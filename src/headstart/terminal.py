@@ -48,7 +48,8 @@ class Terminal:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bars.stop()
+        if self.console.is_terminal:  # elsewhere they never began, and stopping writes a line
+            self.bars.stop()
 
     def line(self, text: str) -> None:
         """A line that stays."""

@@ -441,3 +441,10 @@ def test_the_centre_view_is_resize_and_centre_crop(height: int, width: int) -> N
 def test_the_centre_view_of_a_square_is_the_whole_of_it() -> None:
     pixels = photos(2, 48)
     assert largest(centre_views(pixels, torch.ones(2), 48), pixels / 255) < 1e-5
+
+
+def test_a_white_image_stays_within_the_range() -> None:
+    white = torch.full((2, 3, 37, 37), 255, dtype=torch.uint8)
+    views = centre_views(white, torch.tensor([1.0, 0.7]), 24)
+    assert float(views.max()) <= 1
+    assert torch.allclose(views, torch.ones_like(views))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_study
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import tiny_study
 from headstart.config import Finetune
 from headstart.data.batches import Order
 from headstart.data.splits import label_budget

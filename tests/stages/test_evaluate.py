@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_study
 import torch
-from tiny_study import Reopened
 from torch import Tensor, nn
 
+import tiny_study
 from headstart.data.splits import label_budget
 from headstart.methods import Supervised
 from headstart.stages.classify import classify, knn, load_network
@@ -22,6 +21,7 @@ from headstart.stages.pretrain import start
 from headstart.stages.report import Outcome
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.types import Features, Floats, Ints, Predictions
+from tiny_study import Reopened
 
 torch.set_num_threads(1)
 

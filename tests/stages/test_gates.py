@@ -79,6 +79,7 @@ def test_g1_a_test_image_in_the_pool(
     photo = next((copied / "labeled" / "test").rglob("*.*"))
     shutil.copy(photo, copied / "unlabeled" / f"planted{photo.suffix}")
     monkeypatch.setattr(splits, "_clean_pool", lambda sorting, data: None)
+    monkeypatch.setattr(splits, "_clean_pool_of_near", lambda sorting, finder: splits.NO_PAIRS)
     study = studied(copied, tmp_path / "run", only=["simclr"], classify={"protocols": ["linear"]})
     gates = check(study)
     assert failing(gates) == {"G1"}
@@ -252,6 +253,7 @@ def collapses(
     return check(study)
 
 
+@pytest.mark.slow
 def test_g7_simsiam_without_its_stop_gradient(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +263,7 @@ def test_g7_simsiam_without_its_stop_gradient(
     assert "collapsed" in next(g.reason for g in gates if g.gate == "G7")
 
 
+@pytest.mark.slow
 def test_g7_byol_without_a_predictor_at_tau_0(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_study
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import tiny_study
 from headstart.methods import METHODS
 from headstart.methods.moco import MoCo
 from headstart.methods.simclr import SimCLR
@@ -339,3 +339,65 @@ def test_a_collapse_that_is_only_warned_about_goes_on_to_the_end(
     assert info["status"] == "ok"
     assert info["steps"] == 60
     assert len([line for line in info["warnings"] if line.startswith("collapsed: ")]) == 1
+
+
+# --- it learns -----------------------------------------------------------------------------------
+
+KINDS = 5  # of patterns; chance is 0.2
+
+
+def patterns(kinds: np.ndarray, side: int = 40) -> np.ndarray:
+    """Grey patterns (N, 3, side, side): upright and lying bars, diagonals, checks and grids, of
+    any phase, spacing, brightness, contrast and polarity.
+    """
+    rng = np.random.default_rng(0)
+    v, u = np.mgrid[:side, :side]
+    pictures = np.empty((len(kinds), 3, side, side), np.uint8)
+    for i, kind in enumerate(kinds):
+        k = 2 * np.pi / rng.uniform(5, 10)
+        p, q = rng.uniform(0, 2 * np.pi, 2)
+        a, b = np.sin(k * u + p), np.sin(k * v + q)
+        waves = (a, b, np.sin(k * (u + v) / 1.4 + p), a * b, np.maximum(a, b))[kind]
+        sign = np.where((waves > 0) ^ (rng.random() < 0.5), 1.0, -1.0)
+        level, contrast = rng.uniform(60, 190), rng.uniform(15, 45)
+        noisy = level + contrast * sign + rng.normal(0, 20, (3, side, side))
+        pictures[i] = np.clip(noisy, 0, 255)
+    return pictures
+
+
+def gain(method: str, seed: int, epochs: int, folder: Path) -> float:
+    """Leave-one-out k-NN (balanced) on labelled images after training, less that before it.
+
+    192 unlabelled images, 24 px, 6 steps an epoch; 30 labelled images of each kind are asked
+    about and never trained on.
+    """
+    run = tiny_run(
+        folder,
+        encoder={"image_size": 24},
+        methods={method: {"optim": {"lr": 0.2}}},
+        pretrain={"epochs": epochs, "batch_size": 32, "check_epochs": epochs / 2},
+    )
+    data = tiny_study.made_data(run, pool=192, train=30, classes=KINDS)
+    kinds = data.index.labels.copy()
+    kinds[kinds < 0] = np.random.default_rng(5).integers(0, KINDS, (kinds < 0).sum())
+    data.cache.pixels[:] = patterns(kinds)
+    info = trained(run, data, method, seed).info
+    assert info["status"] == "ok", info["reason"]
+    learned, untrained = info["history"][-1]["knn"], info["knn_random"]
+    assert isinstance(learned, float)
+    return float(learned - untrained)
+
+
+@pytest.mark.parametrize("method", ["simclr", "moco"])
+def test_pretraining_beats_random_weights(method: str, tmp_path: Path) -> None:
+    assert gain(method, seed=0, epochs=40, folder=tmp_path) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["simsiam", "byol"])
+def test_methods_without_negatives_need_longer_to_beat_random_weights(
+    method: str, tmp_path: Path
+) -> None:
+    """The mean of three seeds: one random start in three is hard to beat in 600 steps."""
+    gains = [gain(method, seed, 100, tmp_path / f"{seed}") for seed in range(3)]
+    assert np.mean(gains) > 0.05

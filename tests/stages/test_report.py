@@ -133,8 +133,7 @@ def test_comparisons_follow_from_the_table_of_predictions(finished: Outcome) -> 
         rows = cells[(*arm.split("/"), "0", str(fraction))]
         names = {row["label"] for row in rows}
         hits = [
-            np.mean([r["prediction"] == name for r in rows if r["label"] == name])
-            for name in names
+            np.mean([r["prediction"] == name for r in rows if r["label"] == name]) for name in names
         ]
         return float(np.mean(hits))
 

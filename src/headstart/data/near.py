@@ -34,10 +34,10 @@ REVIEW_CORRELATION = 0.9
 SAME_COLOUR = 32.0  # mean colours of copies differ by less; brightness + 10 % moves them by 19
 FLAT = 1.0  # grey levels; a thumbnail with less deviation has no structure to compare
 SAME_FLAT = 1.0  # mean absolute difference of two flat thumbnails that count as the same
-MOST = 1000  # candidates of one image that are looked at, nearest first
+MOST = 100  # candidates of one image that are looked at, nearest first
 
 _BLOCK = 256  # images read at a time
-_PAIRS = 2048  # pairs of thumbnails compared at a time
+_PAIRS = 256  # pairs of thumbnails compared at a time: as many as a processor's cache holds
 _CANDIDATES = 4_000_000  # pairs of hashes compared at a time
 _BANDS = 4
 _BITS = 64 // _BANDS
@@ -168,12 +168,14 @@ def near_pairs(a: Hashes, b: Hashes | None = None, distance: int = 6) -> tuple[I
         i (P,), j (P,) and their distance (P,), ordered by i, then j. P grows with the square of a
         set of equal hashes.
     """
-    found = [chunk for chunk, _ in _search(a, a if b is None else b, distance)]
+    found = list(_search(a, a if b is None else b, distance))
     i, j, bits = (
         (np.concatenate(part) for part in zip(*found, strict=True)) if found else (_NONE,) * 3
     )
-    kept = i < j if b is None else slice(None)
-    return i[kept], j[kept], bits[kept]
+    order = np.lexsort((j, i))
+    if b is None:
+        order = order[i[order] < j[order]]
+    return i[order], j[order], bits[order]
 
 
 _Chunk = tuple[Ints, Ints, Ints]
@@ -181,26 +183,55 @@ _Chunk = tuple[Ints, Ints, Ints]
 
 def _search(
     query: Hashes, base: Hashes, distance: int, most: int | None = None
-) -> Iterator[tuple[_Chunk, int]]:
-    """Chunks of (i, j, distance), all of one i in one chunk, and how many ``most`` left out."""
+) -> Iterator[_Chunk]:
+    """Chunks of (i, j, distance), all pairs of one i in one chunk, at most ``most`` of them."""
     if not (len(query) and len(base)):
         return
-    tables = [_Table.of(band) for band in _bands(base)]
-    parts = _bands(query)
-    masks = [_masks(radius) for radius in _radii(distance)]
+    equal = _Equal.of(base, most)
+    parts, masks = _bands(query), [_masks(radius) for radius in _radii(distance)]
+    tables = [_Table.of(band, equal.sizes) for band in _bands(equal.hashes)]
+    lookups = [
+        (table, part, mask)
+        for table, part, some in zip(tables, parts, masks, strict=True)
+        for mask in some
+    ]
     work = np.zeros(len(query), np.int64)
-    for table, part, some in zip(tables, parts, masks, strict=True):
-        for mask in some:
-            work += table.counts(part ^ mask)
+    for table, part, mask in lookups:
+        work += table.work(part ^ mask)
     for start, stop in _spans(work):
-        found = [
-            table.pairs(part[start:stop] ^ mask)
-            for table, part, some in zip(tables, parts, masks, strict=True)
-            for mask in some
-        ]
-        i = np.concatenate([i for i, _ in found])
-        j = np.concatenate([j for _, j in found])
-        yield _nearest(_within(query[start:stop], base, (i, j), distance), start, most)
+        found = [table.pairs(part[start:stop] ^ mask) for table, part, mask in lookups]
+        pairs = np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+        near = _within(query[start:stop], equal.hashes, pairs, distance)
+        yield _nearest(equal.each(near), start, most)
+
+
+@dataclass(frozen=True)
+class _Equal:
+    """Different hashes of the base (U,), and which of its positions have them.
+
+    Searching for each hash once keeps a set of equal ones from costing its square; ``sizes`` (U,)
+    count the positions of each, ``most`` at most.
+    """
+
+    hashes: Hashes
+    sizes: Ints
+    starts: Ints
+    order: Ints
+
+    @classmethod
+    def of(cls, base: Hashes, most: int | None) -> Self:
+        order = np.argsort(base, kind="stable").astype(np.int64)
+        hashes, starts, counts = np.unique(base[order], return_index=True, return_counts=True)
+        sizes = counts if most is None else np.minimum(counts, most)
+        return cls(hashes, sizes.astype(np.int64), starts.astype(np.int64), order)
+
+    def each(self, chunk: _Chunk) -> _Chunk:
+        """Pairs with different hashes as pairs with all their positions."""
+        i, j, bits = chunk
+        counts = self.sizes[j]
+        offset = self.starts[j] - (np.cumsum(counts) - counts)
+        i, bits = np.repeat(i, counts), np.repeat(bits, counts)
+        return i, self.order[np.repeat(offset, counts) + np.arange(len(i))], bits
 
 
 def _within(query: Hashes, base: Hashes, pairs: tuple[Ints, Ints], distance: int) -> _Chunk:
@@ -208,19 +239,19 @@ def _within(query: Hashes, base: Hashes, pairs: tuple[Ints, Ints], distance: int
     i, j = pairs
     bits = np.bitwise_count(query[i] ^ base[j])
     near = bits <= distance
-    key, first = np.unique(i[near] * np.int64(len(base)) + j[near], return_index=True)
+    key, first = np.unique(i[near] * len(base) + j[near], return_index=True)
     return key // len(base), key % len(base), bits[near][first].astype(np.int64)
 
 
-def _nearest(chunk: _Chunk, start: int, most: int | None) -> tuple[_Chunk, int]:
-    """At most ``most`` of each i, the nearest first, and how many that left out."""
+def _nearest(chunk: _Chunk, start: int, most: int | None) -> _Chunk:
+    """At most ``most`` pairs of each i, the nearest first."""
     i, j, bits = chunk
     if most is None or not len(i) or np.bincount(i).max() <= most:
-        return (i + start, j, bits), 0
+        return i + start, j, bits
     order = np.lexsort((j, bits, i))
     rank = np.arange(len(i)) - np.searchsorted(i, i)  # i is sorted, and stays so in this order
-    kept = np.sort(order[rank < most])
-    return (i[kept] + start, j[kept], bits[kept]), len(i) - len(kept)
+    kept = order[rank < most]
+    return i[kept] + start, j[kept], bits[kept]
 
 
 def _spans(work: Ints) -> Iterator[tuple[int, int]]:
@@ -259,26 +290,32 @@ def _masks(radius: int) -> list[np.uint16]:
 
 @dataclass(frozen=True)
 class _Table:
-    """Where each 16-bit word stands among the base: ``order[starts[w]:starts[w + 1]]``."""
+    """Where each 16-bit word stands among the base: ``order[starts[w]:starts[w + 1]]``.
+
+    ``weight`` (65536,) counts how many pairs with a word may come to.
+    """
 
     order: Ints
     starts: Ints
+    weight: Ints
 
     @classmethod
-    def of(cls, band: npt.NDArray[np.uint16]) -> Self:
+    def of(cls, band: npt.NDArray[np.uint16], sizes: Ints) -> Self:
         counts = np.bincount(band, minlength=1 << _BITS)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return cls(np.argsort(band, kind="stable").astype(np.int64), starts)
+        weight = np.bincount(band, sizes, minlength=1 << _BITS).astype(np.int64)
+        return cls(np.argsort(band, kind="stable").astype(np.int64), starts, weight)
 
-    def counts(self, words: npt.NDArray[np.uint16]) -> Ints:
-        places = words.astype(np.int64)
-        return self.starts[places + 1] - self.starts[places]
+    def work(self, words: npt.NDArray[np.uint16]) -> Ints:
+        """How many pairs each word may come to."""
+        return self.weight[words]
 
     def pairs(self, words: npt.NDArray[np.uint16]) -> tuple[Ints, Ints]:
         """(position in ``words``, position in the base) wherever the words are equal."""
-        counts = self.counts(words)
+        places = words.astype(np.int64)
+        counts = self.starts[places + 1] - self.starts[places]
         i = np.repeat(np.arange(len(words)), counts)
-        offset = self.starts[words.astype(np.int64)] - (np.cumsum(counts) - counts)
+        offset = self.starts[places] - (np.cumsum(counts) - counts)
         return i, self.order[np.repeat(offset, counts) + np.arange(len(i))]
 
 
@@ -288,9 +325,8 @@ class _Table:
 class NearCopies:
     """Finds copies among the rows of a pixel cache.
 
-    Up to a shift: copies that were cropped by 2 % are mostly found, by 5 % seldom; turned by 90°
-    they are not looked for. An image with more than ``MOST`` candidates is compared with the
-    nearest only; ``left_out`` counts the others.
+    Copies that were cropped by 2 % are mostly found, by 5 % seldom; turned by 90° they are not
+    looked for. An image with more than ``MOST`` candidates is compared with the nearest only.
     """
 
     def __init__(
@@ -301,7 +337,6 @@ class NearCopies:
         progress: Progress | None = None,
     ) -> None:
         self.distance = distance
-        self.left_out = 0
         fine = cache.pixels.shape[-1] >= FINE_SIDE
         self.correlation = SAME_CORRELATION if fine else SAME_CORRELATION_COARSE
         self.prints = fingerprints(cache.pixels, folder, progress)
@@ -320,9 +355,8 @@ class NearCopies:
         for mirrored in (False, True):
             hashes = (self.prints.mirrored if mirrored else self.prints.hashes)[rows]
             reach = max(self.distance, REVIEW_DISTANCE)
-            for (i, j, bits), left in _search(hashes, self.prints.hashes[others], reach, MOST):
-                self.left_out += left
-                kept = _once(rows[i], others[j], within=within, mirrored=mirrored)
+            for i, j, bits in _search(hashes, self.prints.hashes[others], reach, MOST):
+                kept = rows[i] != others[j]  # within one set every image meets itself
                 pairs = (rows[i][kept], others[j][kept], bits[kept])
                 found.append(self._confirmed(pairs, mirrored=mirrored))
         return _best(found, within=within)
@@ -342,14 +376,20 @@ class NearCopies:
 
     def _likeness(self, a: Ints, b: Ints, *, mirrored: bool) -> tuple[Doubles, Doubles]:
         """Correlation around each channel's mean (P,), and the largest distance of two means."""
-        x = self.prints.thumbs[a].astype(np.float32)
-        y = self.prints.thumbs[b].astype(np.float32)
-        y = y[..., ::-1] if mirrored else y
-        mean_x, mean_y = x.mean((2, 3), keepdims=True), y.mean((2, 3), keepdims=True)
-        x, y = x - mean_x, y - mean_y
-        power = (x * x).sum((1, 2, 3)) * (y * y).sum((1, 2, 3))
-        r = (x * y).sum((1, 2, 3)) / np.sqrt(np.maximum(power, 1e-9))
-        return r.astype(np.float64), np.abs(mean_x - mean_y).max((1, 2, 3)).astype(np.float64)
+        x, mean_x = self._centred(a)
+        y, mean_y = self._centred(b, mirrored=mirrored)
+        power = np.einsum("pk,pk->p", x, x) * np.einsum("pk,pk->p", y, y)
+        r = np.einsum("pk,pk->p", x, y) / np.sqrt(np.maximum(power, 1e-9))
+        return r.astype(np.float64), np.abs(mean_x - mean_y).max(axis=1).astype(np.float64)
+
+    def _centred(self, rows: Ints, *, mirrored: bool = False) -> tuple[Floats, Floats]:
+        """Thumbnails around each channel's mean (P, 3072), and the means (P, 3)."""
+        thumbs = self.prints.thumbs[rows]
+        values = (thumbs[..., ::-1] if mirrored else thumbs).astype(np.float32)
+        values = values.reshape(len(rows), 3, -1)
+        means = values.mean(axis=2)
+        values -= means[..., None]
+        return values.reshape(len(rows), -1), means
 
     def _flat_pairs(self, rows: Ints, others: Ints, *, within: bool) -> Pairs:
         """Each flat row with the first other one of its colour, if their thumbnails are alike."""
@@ -386,13 +426,6 @@ def _around(colour: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     steps = np.stack(np.meshgrid(*[(0, -1, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     for step in steps.tolist():
         yield tuple(c + s for c, s in zip(colour, step, strict=True))
-
-
-def _once(a: Ints, b: Ints, *, within: bool, mirrored: bool) -> Bools:
-    """Within one set a plain pair is met twice, and every image meets itself."""
-    if not within:
-        return np.ones(len(a), np.bool_)
-    return a != b if mirrored else a < b
 
 
 def _best(found: Sequence[Pairs], *, within: bool) -> Pairs:

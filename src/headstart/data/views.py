@@ -80,7 +80,8 @@ def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
     crop = centre_crop(aspect)
     rows, columns = _resampling(crop, pixels.shape[-1], size, bicubic=False)
     views = _resample(pixels, rows.to(pixels.device), columns.to(pixels.device))
-    return views.contiguous(memory_format=torch.channels_last)
+    # Weights sum to 1 but for rounding: a white image would come out at 1 + 1e-7.
+    return views.clamp_(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def draw_views(view: View, aspect: Tensor, generator: torch.Generator) -> Draw:

@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 
 def verdict_lines(results: tables.Results) -> list[str]:
-    """The verdict as plain lines, grouped; fine-tuned arms first, then the frozen ones.
+    """The verdict as plain lines, grouped: fine-tuned arms, or the frozen ones where none is.
 
-    A group's name stands on its own line and ends in a colon; the sentences follow, indented.
+    A group's name stands on its own line and ends in a colon; the sentences follow, indented. The
+    sentences of the other arms are for the report: a terminal holds only so many.
     """
-    comparisons = tables.against_supervised(results)
-    lines = [line for part in _parts(comparisons) for line in _grouped_lines(part)]
+    parts = _parts(tables.against_supervised(results))
+    lines = [line for part in parts[:1] for line in _grouped_lines(part)]
+    if len(parts) > 1:
+        lines.append(f"Linear heads and k-NN: {len(parts[1])} more sentences are in the report.")
     lines += [_missing_line(method, why) for method, why in tables.never_compared(results)]
     return lines or ["No arm was compared with supervised training."]
 

@@ -77,8 +77,8 @@ def leaks(info: Mapping[str, Any]) -> list[str]:
     if near["different_labels"]:
         pairs = words.plural(near["different_labels"], "pair")
         lines.append(
-            f"{pairs} of nearly identical images stand in different classes; look at them in "
-            "near_duplicates.csv"
+            f"{pairs} of nearly identical images with different classes; near_duplicates.csv "
+            "lists them"
         )
     if near["review"]:
         pairs = words.plural(near["review"], "pair")

@@ -79,7 +79,7 @@ def finetune(arm: Arm, entry: Entry) -> None:
     save_weights(network, entry, "network")
     rates = sorted(settings.lrs)
     chosen = best.summary()
-    chosen["lr_at_edge"] = len(rates) > 1 and best.lr in (rates[0], rates[-1])
+    chosen["lr_at_edge"] = len(rates) > 2 and best.lr in (rates[0], rates[-1])
     info = {
         "labels": budget.labels,
         "chosen": chosen,
