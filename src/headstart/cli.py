@@ -131,7 +131,7 @@ def demo(
     from headstart.data.synthetic import BagsSpec, generate
     from headstart.terminal import Terminal
 
-    bags = out / "bags"
+    bags = out / "images"
     spec = BagsSpec(
         pool=800,
         train_per_class=30,
@@ -151,7 +151,7 @@ def demo(
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
     }
-    _run(_study("demo", None, set_ or [], flags), out / "run", json=json)
+    _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
 
 
 @app.command()
