@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.config import Study, StudyError
@@ -22,7 +21,7 @@ from headstart.stages.gates import check_gates
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome, report
-from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
+from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
 from headstart.store import Entry, Store
 
 
@@ -66,18 +65,6 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
     """
     run = _open(study, out, tell or Silence())
     return write_card(run, index(run))
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What the cells came to, gathered for explaining, comparing and reporting."""
-
-    pretrained: dict[tuple[str, int], Entry] = field(default_factory=dict)
-    classifiers: dict[Cell, tuple[Entry, Entry]] = field(default_factory=dict)
-    """Cell -> its encoder's and its classifier's entries."""
-    evaluated: dict[Cell, Entry] = field(default_factory=dict)
-    stopped: dict[Cell, tuple[str, str]] = field(default_factory=dict)
-    """Cells that could not be judged, with status and reason."""
 
 
 def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:

@@ -1,4 +1,4 @@
-"""The five values that flow between the verbs.
+"""The values that flow between the verbs.
 
 Row ``i`` of every array belongs to ``ids[i]``, so comparing two cells is a join and every test
 can be paired. Each value is frozen and knows how to ``save(folder)`` and ``load(folder)``.
@@ -6,11 +6,9 @@ can be paired. Each value is frozen and knows how to ``save(folder)`` and ``load
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -128,23 +126,3 @@ class Difference:
     n: int
     verdict: str
     sentence: str
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One long table of differences between arms."""
-
-    rows: tuple[Difference, ...]
-
-    def save(self, folder: Path) -> None:
-        """Write ``<folder>/comparison.json``."""
-        text = json.dumps([asdict(row) for row in self.rows], indent=1)
-        (folder / "comparison.json").write_text(text, encoding="utf8")
-
-    @classmethod
-    def load(cls, folder: Path) -> Comparison:
-        """Read what ``save`` wrote."""
-        rows: list[Mapping[str, Any]] = json.loads(
-            (folder / "comparison.json").read_text(encoding="utf8")
-        )
-        return cls(tuple(Difference(**row) for row in rows))

@@ -26,8 +26,7 @@ from headstart.store import Entry, write_json
 from headstart.types import Difference, Predictions
 
 if TYPE_CHECKING:
-    from headstart.pipeline import Grid
-    from headstart.stages.run import Cell, Dataset, Run
+    from headstart.stages.run import Cell, Dataset, Grid, Run
 
 BASELINE = "supervised/supervised"
 PROTOCOLS = ("finetune", "linear", "knn")

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +23,12 @@ from headstart.reporting.words import arm_label, plural
 from headstart.stages import classify
 from headstart.stages.extract import extract
 from headstart.stages.networks import outputs
-from headstart.stages.run import Cell, Dataset, Run
+from headstart.stages.run import Cell, Dataset, Grid, Run
 from headstart.stats import gates as judging
 from headstart.stats.collapse import STOPS
 from headstart.stats.gates import NOT_RUN, Gate, Said
 from headstart.store import Entry
 from headstart.types import Features, Floats, Ints, Predictions
-
-if TYPE_CHECKING:
-    from headstart.pipeline import Grid
 
 NETWORKS = ("linear", *classify.TRAINED)
 BATCH_IMAGES = 256

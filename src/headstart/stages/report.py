@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +22,9 @@ from headstart.reporting.page import write_report
 from headstart.stages.check import copy_lists, leaks
 from headstart.stages.explain import Explained
 from headstart.stages.index import describe
-from headstart.stages.run import Cell, Dataset, Run
+from headstart.stages.run import Cell, Dataset, Grid, Run
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
-
-if TYPE_CHECKING:
-    from headstart.pipeline import Grid
 
 SCHEMA = 1
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "scipy")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -82,3 +82,15 @@ class Cell:
     def label(self) -> str:
         """A name for folders and progress lines."""
         return f"{self.method}-{self.protocol}-seed{self.seed}-{self.fraction:g}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What the cells came to, gathered for explaining, comparing and reporting."""
+
+    pretrained: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    classifiers: dict[Cell, tuple[Entry, Entry]] = field(default_factory=dict)
+    """Cell -> its encoder's and its classifier's entries."""
+    evaluated: dict[Cell, Entry] = field(default_factory=dict)
+    stopped: dict[Cell, tuple[str, str]] = field(default_factory=dict)
+    """Cells that could not be judged, with status and reason."""
