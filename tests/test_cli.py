@@ -314,15 +314,15 @@ def test_demo_draws_its_bags_and_says_where(
     monkeypatch.setattr(synthetic, "generate", drawn)
     code, stdout, _ = main("demo", "--out", tmp_path, "--images-only", "--shortcut", "0.5")
     assert code == 0
-    assert stdout.strip() == str(tmp_path / "bags")
+    assert stdout.strip() == str(tmp_path / "images")
     assert specs[0].shortcut == 0.5
 
 
 def test_mistakes_in_a_demo_are_one_line(main: Main, tmp_path: Path) -> None:
     line = mistake(main("demo", "--out", tmp_path, "--shortcut", "2"))
     assert "shortcut must lie between 0 and 1" in line
-    (tmp_path / "bags").mkdir()
-    (tmp_path / "bags" / "mine.txt").write_text("something else")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "mine.txt").write_text("something else")
     assert "is not empty" in mistake(main("demo", "--out", tmp_path))
 
 

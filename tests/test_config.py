@@ -51,7 +51,7 @@ def test_later_layers_overrule_earlier_ones_and_leave_the_rest() -> None:
     )
     assert study.pretrain.epochs == 30  # --set over the file
     assert study.pretrain.batch_size == 32  # the file over the preset
-    assert study.encoder.image_size == 48  # the preset over the default
+    assert study.encoder.image_size == 64  # the preset over the default
     assert study.pretrain.drop_last  # the default
     assert study.seeds == (7,)  # the flag over all
 

@@ -128,22 +128,8 @@ def demo(
     ] = False,
 ) -> None:
     """Generate nine classes of bags, run every arm on them, and write the report."""
-    from headstart.data.synthetic import BagsSpec, generate
-    from headstart.terminal import Terminal
-
     bags = out / "images"
-    spec = BagsSpec(
-        pool=800,
-        train_per_class=30,
-        validation_per_class=12,
-        test_per_class=50,
-        size=64,
-        shortcut=shortcut,
-        seed=seed,
-    )
-    terminal = Terminal()
-    with terminal:
-        generate(bags, spec, lambda done, total: terminal.progress("drawing bags", done, total))
+    _draw_bags(bags, shortcut, seed)
     if images_only:
         typer.echo(bags)
         return
@@ -236,6 +222,27 @@ def check(  # noqa: PLR0913 - the signature is the command line
     terminal.line(f"Data card: {checked.path}")
     if json:
         print(checked.path)
+
+
+def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
+    from headstart.config import StudyError
+    from headstart.data.synthetic import BagsSpec, generate
+    from headstart.terminal import Terminal
+
+    try:
+        spec = BagsSpec(
+            pool=800,
+            train_per_class=30,
+            validation_per_class=12,
+            test_per_class=50,
+            size=64,
+            shortcut=shortcut,
+            seed=seed,
+        )
+        with Terminal() as terminal:
+            generate(folder, spec, lambda d, n: terminal.progress("drawing bags", d, n))
+    except ValueError as error:
+        raise StudyError(f"demo: {error}") from None
 
 
 @app.command()
