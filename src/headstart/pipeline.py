@@ -21,6 +21,7 @@ from headstart.stages.gates import check_gates
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome, report
+from headstart.stages.review import review_lookalikes
 from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
 from headstart.store import Entry, Store
 
@@ -49,6 +50,7 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
     grid = Grid()
     for seed in study.seeds:
         _run_seed(run, data, seed, grid)
+    review_lookalikes(run, data, grid)
     explained = explain(run, data, grid.classifiers)
     gates = check_gates(run, data, grid)
     compared = compare(run, data, grid, gates)
@@ -88,7 +90,9 @@ def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
 
 def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Grid) -> None:
     """Classify and evaluate the cells of one encoder."""
-    features = extract(run, data, encoder, f"{cells[0].method}-seed{cells[0].seed}")
+    method, seed = cells[0].method, cells[0].seed
+    features = extract(run, data, encoder, f"{method}-seed{seed}")
+    grid.extracted[method, seed] = features
     for cell, classifier in classify(run, data, cells, encoder, features).items():
         grid.classifiers[cell] = (encoder, classifier)
         grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))

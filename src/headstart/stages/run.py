@@ -89,6 +89,8 @@ class Grid:
     """What the cells came to, gathered for explaining, comparing and reporting."""
 
     pretrained: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    extracted: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    """Features by method and seed."""
     classifiers: dict[Cell, tuple[Entry, Entry]] = field(default_factory=dict)
     """Cell -> its encoder's and its classifier's entries."""
     evaluated: dict[Cell, Entry] = field(default_factory=dict)
