@@ -271,10 +271,17 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 2."""
     from headstart.config import StudyError
 
+    if len(sys.argv) < 2:
+        app()  # prints the help
+    usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except StudyError as error:
         print(f"headstart: {error}", file=sys.stderr)
+        sys.exit(2)
+    except usage_error as error:
+        line = " ".join(error.format_message().split())
+        print(f"headstart: {line} (headstart --help lists what there is)", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("headstart: stopped; run the same command again to go on", file=sys.stderr)

@@ -592,6 +592,12 @@ def _settings_in(value: Any, method: str, name: str) -> dict[str, Any]:
     return dict(value)
 
 
+class _Signature(Frozen):
+    """Base of the models made from constructors, which have no source to read docstrings from."""
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
 def _signature_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
     """A pydantic model of a constructor's keyword-only arguments: the signature is the schema."""
     import inspect
@@ -605,4 +611,4 @@ def _signature_model(name: str, function: Callable[..., Any]) -> type[BaseModel]
         for p in inspect.signature(function).parameters.values()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    return create_model(name, __base__=Frozen, **fields)
+    return create_model(name, __base__=_Signature, **fields)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
+from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.engine import Engine
 from headstart.stages.check import Checked, card, write_card
@@ -113,7 +115,11 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
 
 
 def _open(study: Study, out: Path, tell: Tell) -> Run:
-    """The run folder, made or found again."""
+    """The run folder, made or found again; what could fail late is asked for now."""
+    for name in study.explain.attributions:
+        if name not in ATTRIBUTIONS:
+            near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
+            raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"
