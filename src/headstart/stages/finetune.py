@@ -106,6 +106,12 @@ class Arm:
         """Whether it is to see as many images as pretraining did."""
         return self.cell.protocol == "matched"
 
+    @property
+    def order(self) -> Order:
+        """Which images make up a step."""
+        batch_size = self.run.study.classify.finetune.batch_size
+        return Order(len(self.budget.train), batch_size, self.cell.seed, drop_last=False)
+
     def steps(self, order: Order) -> int:
         """Optimiser steps of a trial that is not stopped early."""
         study = self.run.study
@@ -122,7 +128,7 @@ class Arm:
         settings = run.study.classify.finetune
         network = Supervised(load_encoder(run, self.begin), len(data.index.classes))
         network = run.engine.place(network)
-        order = Order(len(self.budget.train), settings.batch_size, cell.seed, drop_last=False)
+        order = self.order
         steps, per_epoch = self.steps(order), order.steps_per_epoch
         optim = Optim(lr=lr, weight_decay=weight_decay, warmup_epochs=1)
         view = STRONG_VIEW if self.matched else VIEW
