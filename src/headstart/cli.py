@@ -23,24 +23,31 @@ app = typer.Typer(
 )
 
 
-GROUPS_HELP = (
-    "Images that must stay in one part: a CSV file (id or file name, group), a regular expression "
-    "with one group on the path, or 'folder'."
-)
+# Options that more than one command has.
+StudyFile = Annotated[
+    Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
+]
+Unlabeled = Annotated[
+    Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
+]
+Labeled = Annotated[
+    Path | None,
+    typer.Option(help="Class folders, with or without train/validation/test above them."),
+]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Images that must stay in one part: a CSV file (id or file name, group), a regular "
+        "expression with one group on the path, or 'folder'."
+    ),
+]
 
 
 @app.command()
 def run(  # noqa: PLR0913 - the signature is the command line
-    study: Annotated[
-        Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
-    ] = None,
-    unlabeled: Annotated[
-        Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
-    ] = None,
-    labeled: Annotated[
-        Path | None,
-        typer.Option(help="Class folders, with or without train/validation/test above them."),
-    ] = None,
+    study: StudyFile = None,
+    unlabeled: Unlabeled = None,
+    labeled: Labeled = None,
     out: Annotated[Path, typer.Option(help="The run folder; run again to resume.")] = Path(
         "runs/study"
     ),
@@ -85,7 +92,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
     ] = None,
-    groups: Annotated[str | None, typer.Option(help=GROUPS_HELP)] = None,
+    groups: Groups = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
@@ -188,17 +195,10 @@ def compare(
 
 @app.command()
 def check(  # noqa: PLR0913 - the signature is the command line
-    study: Annotated[
-        Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
-    ] = None,
-    unlabeled: Annotated[
-        Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
-    ] = None,
-    labeled: Annotated[
-        Path | None,
-        typer.Option(help="Class folders, with or without train/validation/test above them."),
-    ] = None,
-    groups: Annotated[str | None, typer.Option(help=GROUPS_HELP)] = None,
+    study: StudyFile = None,
+    unlabeled: Unlabeled = None,
+    labeled: Labeled = None,
+    groups: Groups = None,
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
