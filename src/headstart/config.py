@@ -311,7 +311,7 @@ def demo() -> dict[str, Any]:
         "label_fractions": [0.2, 1.0],
         "pretrain": {"epochs": 16, "batch_size": 64, "check_epochs": 4},
         "classify": {"finetune": dict(_ONE_TRIAL)},
-        "explain": {"images": 18, "pictures": 4},
+        "explain": {"images": 9, "pictures": 4},
     }
 
 
