@@ -294,9 +294,9 @@ def quick() -> dict[str, Any]:
 
 
 def demo() -> dict[str, Any]:
-    """What ``headstart demo`` runs: a ResNet of half a million weights at 48 px, 16 epochs.
+    """What ``headstart demo`` runs: a ResNet of half a million weights at 48 px, 12 epochs.
 
-    Costs 5 to 7 minutes in all on two CPU cores. The learning rates are those of
+    Costs about 5 minutes in all on two CPU cores. The learning rates are those of
     a short run: with 16 steps an epoch the recipes' own would hardly move.
     """
     fast = {"optim": {"lr": 0.5}, "temperature": 0.2}
@@ -309,7 +309,7 @@ def demo() -> dict[str, Any]:
             "byol": {"optim": {"lr": 0.2}},
         },
         "label_fractions": [0.2, 1.0],
-        "pretrain": {"epochs": 16, "batch_size": 64, "check_epochs": 4},
+        "pretrain": {"epochs": 12, "batch_size": 64, "check_epochs": 3},
         "classify": {"finetune": dict(_ONE_TRIAL)},
         "explain": {"images": 9, "pictures": 4},
     }
