@@ -296,7 +296,7 @@ def quick() -> dict[str, Any]:
 def demo() -> dict[str, Any]:
     """What ``headstart demo`` runs: a ResNet of half a million weights at 48 px, 12 epochs.
 
-    Costs about 5 minutes in all on two CPU cores. The learning rates are those of
+    Costs about 3 minutes in all on two CPU cores. The learning rates are those of
     a short run: with 16 steps an epoch the recipes' own would hardly move.
     """
     fast = {"optim": {"lr": 0.5}, "temperature": 0.2}
