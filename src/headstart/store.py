@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from headstart import interrupt
 from headstart.files import digest, write_bytes
 
 # Raised by one when a stage comes to compute something else from the same settings.
@@ -141,6 +142,7 @@ class Store:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        interrupt.check()  # a signal may have come where an exception is lost
         folder = self.root / verb / f"{label}-{key}"
         folder.mkdir(parents=True, exist_ok=True)
         entry = Entry(folder, key, tuple(inputs))
