@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headstart.config import EngineSettings, StudyError
+from headstart.data.ahead import Ahead, Batch
 from headstart.nn.optim import apply_lr
 
-Batch = tuple[Tensor, ...]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -81,6 +81,7 @@ class Engine:
             torch.set_num_threads(settings.threads)
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.compile = settings.compile
         for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -116,13 +117,16 @@ class Engine:
         )
         network.mark_forward_method("loss")
         loss_of = torch.compile(network.loss) if self.compile else network.loss
+        batch_of = training.batch
+        if self.device.type == "cuda":  # on a CPU there is nothing that it could run beside
+            batch_of = Ahead(training.batch, training.steps, self.device)
         torch.manual_seed(training.seed)
         start = self._resume(training, watcher, folder)
         training.network.train()
         total, since, saved = torch.zeros((), device=self.device), start, time.monotonic()
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
-            batch = training.batch(step)
+            batch = batch_of(step)
             with self.autocast():  # Fabric enters it only for modules that it has to wrap
                 loss = loss_of(*batch)
             self.fabric.backward(loss)

@@ -20,9 +20,9 @@ from typing import Any
 # Raised by one when a stage comes to compute something else from the same settings.
 VERSIONS = {
     "index": 2,
-    "pretrain": 1,
+    "pretrain": 2,
     "extract": 1,
-    "classify": 1,
+    "classify": 2,
     "evaluate": 1,
     "explain": 1,
     "gates": 1,
