@@ -19,7 +19,7 @@ FLOORS = (
     {"methods", "attributions", "stats", "reporting"},
     {"engine", "store"},
     {"stages"},
-    {"pipeline"},
+    {"pipeline", "bench"},
     {"cluster", "terminal"},
     {"cli"},
 )

@@ -41,6 +41,14 @@ Groups = Annotated[
         "expression with one group on the path, or 'folder'."
     ),
 ]
+Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, like resnet50.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")]
 
 
 @app.command()
@@ -60,11 +68,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
     label_fractions: Annotated[
         str | None, typer.Option(help="Like 0.1,1.0: shares of the labels to learn from.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="A timm or torchvision name, like resnet50.")
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images, pixels.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a pretraining step.")] = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of pretraining.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="small (default) or paper: whose hyper-parameters.")
@@ -84,10 +90,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
         ),
     ] = False,
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    set_: Set = None,
+    device: Device = None,
+    compile_: Compile = False,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -115,6 +120,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "classify.compute_matched": compute_matched or None,
         "compare.margin": margin,
         "engine.device": device,
+        "engine.compile": compile_ or None,
     }
     _run(_study(preset, study, set_ or [], flags), out, json=json)
 
@@ -129,7 +135,7 @@ def demo(
     images_only: Annotated[
         bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
     ] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
@@ -202,7 +208,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of check.json.")
     ] = False,
@@ -243,6 +249,50 @@ def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
             generate(folder, spec, lambda d, n: terminal.progress("drawing bags", d, n))
     except ValueError as error:
         raise StudyError(f"demo: {error}") from None
+
+
+@app.command()
+def bench(  # noqa: PLR0913 - the signature is the command line
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    method: Annotated[str, typer.Option(help="moco, simclr, simsiam or byol.")] = "simclr",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images (default: bags drawn at photo size).")
+    ] = None,
+    peer: Annotated[
+        str | None, typer.Option(help="lightly: its documented loop on the same files.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Segments of each, in turns.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder for images and their cache.")] = Path(
+        "runs/bench"
+    ),
+    compile_: Compile = False,
+    device: Device = None,
+    set_: Set = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Time training on this machine: against the bare network, and against a peer."""
+    from headstart.bench.run import Options, write_bench
+    from headstart.bench.run import bench as measure
+    from headstart.bench.table import bench_table, limit
+    from headstart.terminal import Terminal
+
+    flags = {
+        "encoder.backbone": backbone,
+        "encoder.image_size": image_size,
+        "pretrain.batch_size": batch_size,
+        "engine.compile": compile_ or None,
+        "engine.device": device,
+    }
+    study = _study("standard", None, set_ or [], flags)
+    terminal = Terminal()
+    with terminal:
+        found = measure(study, Options(method, data, peer, rounds), out, terminal)
+    terminal.show(bench_table(found))
+    terminal.line(limit(found))
+    if json is not None:
+        write_bench(found, json)
 
 
 @app.command()
