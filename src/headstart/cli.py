@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,9 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headstart import interrupt
+from headstart.faults import GO_ON, told
+
 if TYPE_CHECKING:
     from headstart.config import Study
     from headstart.stages.report import Outcome
+
+UNTRAINED = ("random", "majority", "start")  # methods that nothing can go wrong with
 
 app = typer.Typer(
     help="Does self-supervised pretraining give my classifier a head start? Two folders of images "
@@ -101,7 +107,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
-) -> None:
+) -> int:
     """Compare self-supervised pretraining with supervised training on your images."""
     flags = {
         "data.unlabeled": unlabeled,
@@ -122,7 +128,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "engine.device": device,
         "engine.compile": compile_ or None,
     }
-    _run(_study(preset, study, set_ or [], flags), out, json=json)
+    return _run(_study(preset, study, set_ or [], flags), out, json=json)
 
 
 @app.command()
@@ -139,18 +145,18 @@ def demo(
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
-) -> None:
+) -> int:
     """Generate nine classes of bags, run every arm on them, and write the report."""
     bags = out / "images"
     _draw_bags(bags, shortcut, seed)
     if images_only:
         typer.echo(bags)
-        return
+        return 0
     flags = {
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
     }
-    _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
+    return _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
 
 
 @app.command()
@@ -318,27 +324,45 @@ def settings() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
-    from headstart.config import StudyError
+    """Run the command line and exit.
 
+    0: done. 1: the machine failed (disk, memory), or no trained arm could be judged. 2: the user's
+    mistake. 128 + n: signal n. Every end but a crash of our own is one line on stderr.
+    """
     if len(sys.argv) < 2:
         app()  # prints the help
-    usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
     try:
-        sys.exit(app(standalone_mode=False))
-    except StudyError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        sys.exit(2)
-    except usage_error as error:
+        with interrupt.listening():
+            code = app(standalone_mode=False)
+            sys.stdout.flush()
+    except interrupt.Interrupted as end:
+        print(f"headstart: stopped by {end}; {GO_ON}", file=sys.stderr)
+        code = 128 + end.number
+    except BrokenPipeError:  # whoever read the output has gone; Python is not to try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code, line = _explain(error)
+        if not line:
+            raise
+        print(f"headstart: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[int, str | None]:
+    """Exit code and line of what is no fault of ours; no line for one that is."""
+    from headstart.config import StudyError
+
+    usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
+    if isinstance(error, StudyError):
+        return 2, str(error)
+    if isinstance(error, usage_error):
         line = " ".join(error.format_message().split())
-        print(f"headstart: {line} (headstart --help lists what there is)", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("headstart: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        return 2, f"{line} (headstart --help lists what there is)"
+    return 1, told(error)
 
 
-def _run(study: Study, out: Path, *, json: bool) -> None:
+def _run(study: Study, out: Path, *, json: bool) -> int:
     from headstart.pipeline import run_study
     from headstart.terminal import Terminal
 
@@ -349,6 +373,17 @@ def _run(study: Study, out: Path, *, json: bool) -> None:
     _say(outcome, terminal)
     if json:
         print(outcome.results_path)
+    return _judged(outcome, terminal)
+
+
+def _judged(outcome: Outcome, terminal: Any) -> int:
+    """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
+    trained = [arm for arm in outcome.results["arms"] if arm["method"] not in UNTRAINED]
+    lost = [arm for arm in trained if arm["status"] != "ok"]
+    names = dict.fromkeys(f"{arm['method']}/{arm['protocol']} (seed {arm['seed']})" for arm in lost)
+    if names:
+        terminal.line(f"Warning: not judged, see the report for why: {', '.join(names)}")
+    return int(bool(trained) and len(lost) == len(trained))
 
 
 def _say(outcome: Outcome, terminal: Any) -> None:

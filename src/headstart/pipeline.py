@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
-from headstart.store import Entry, Store
+from headstart.store import Entry, Store, locked
 
 
 def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:
@@ -44,7 +45,12 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
         StudyError: the user's mistake, in one line.
     """
     begun = time.time()
-    run = _open(study, out, tell or Silence())
+    with _opened(study, out, tell or Silence()) as run:
+        return _answer(run, command, begun)
+
+
+def _answer(run: Run, command: str, begun: float) -> Outcome:
+    study = run.study
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
     for line in card(run, data)["lines"]:
@@ -67,8 +73,8 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
     Raises:
         StudyError: the user's mistake, in one line.
     """
-    run = _open(study, out, tell or Silence())
-    return write_card(run, index(run))
+    with _opened(study, out, tell or Silence()) as run:
+        return write_card(run, index(run))
 
 
 def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
@@ -96,6 +102,10 @@ def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Gri
     features = extract(run, data, encoder, f"{method}-seed{seed}")
     grid.extracted[method, seed] = features
     for cell, classifier in classify(run, data, cells, encoder, features).items():
+        info = classifier.info
+        if info["status"] != "ok":
+            grid.stopped[cell] = (info["status"], info["reason"])
+            continue
         grid.classifiers[cell] = (encoder, classifier)
         grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))
 
@@ -114,8 +124,9 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
             yield Cell(method, protocol, seed, fraction)
 
 
-def _open(study: Study, out: Path, tell: Tell) -> Run:
-    """The run folder, made or found again; what could fail late is asked for now."""
+@contextmanager
+def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
+    """The run folder, made or found again and locked; what could fail late is asked for now."""
     for name in study.explain.attributions:
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
@@ -127,4 +138,5 @@ def _open(study: Study, out: Path, tell: Tell) -> Run:
         probe.unlink()
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror or error}") from None
-    return Run(study, out, Store(out), Engine(study.engine), tell)
+    with locked(out, tell.line):
+        yield Run(study, out, Store(out, tell.line), Engine(study.engine, tell.line), tell)

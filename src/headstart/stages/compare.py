@@ -127,10 +127,9 @@ def _labels(grid: Grid) -> Mapping[float, int]:
 def _lost(one: Lost, n: int) -> dict[str, Any]:
     """The row of an arm that never became a classifier."""
     arm, fraction, seed, status, reason = one
-    sentence = (
-        f"No verdict. {arm_label(arm)}: pretraining {status}; {reason.split('. ')[0]} "
-        f"(seed {seed})."
-    )
+    why = reason.split(". ")[0]
+    told = why if why.startswith(f"training {status}") else f"pretraining {status}; {why}"
+    sentence = f"No verdict. {arm_label(arm)}: {told} (seed {seed})."
     nothing = dict.fromkeys(("difference", "low", "high", "p", "p_holm"))
     row = Difference(
         arm_a=arm,
