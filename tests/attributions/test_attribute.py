@@ -35,6 +35,8 @@ class Net(nn.Module):
             nn.BatchNorm2d(6),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.ReLU(),
             nn.Conv2d(6, 6, 3, stride=2),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(3),
