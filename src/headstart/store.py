@@ -24,7 +24,7 @@ VERSIONS = {
     "extract": 1,
     "classify": 1,
     "evaluate": 1,
-    "explain": 1,
+    "explain": 2,
     "gates": 1,
     "compare": 2,
 }
@@ -74,6 +74,13 @@ class Store:
 
         ``label`` is for people and is no part of the key.
         """
+        entry = self._place(verb, label, settings, inputs)
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        return entry
+
+    def _place(
+        self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry]
+    ) -> Entry:
         content = {
             "verb": verb,
             "version": VERSIONS[verb],
@@ -82,9 +89,32 @@ class Store:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = self.root / verb / f"{label}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return Entry(folder, key)
+        return Entry(self.root / verb / f"{label}-{key}", key)
+
+
+class FinishedStore(Store):
+    """The artifacts of a run that is over: they are found, and nothing new comes to be."""
+
+    def entry(
+        self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry] = ()
+    ) -> Entry:
+        """The whole artifact.
+
+        Raises:
+            UnfinishedError: it is not there, or not whole.
+        """
+        entry = self._place(verb, label, settings, inputs)
+        if not entry.done:
+            raise UnfinishedError(verb, label)
+        return entry
+
+
+class UnfinishedError(LookupError):
+    """An artifact that a finished run would have."""
+
+    def __init__(self, verb: str, label: str) -> None:
+        super().__init__(f"{verb}/{label}")
+        self.verb = verb
 
 
 def write_json(path: Path, value: Any) -> None:
