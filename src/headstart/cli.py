@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 
 
+Layers = list[tuple[str, dict[str, Any]]]
+
 # Options that more than one command has.
 StudyFile = Annotated[
     Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
@@ -155,6 +157,7 @@ def demo(
     flags = {
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
+        "explain.masks": bags,
     }
     return _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
 
@@ -234,6 +237,89 @@ def check(  # noqa: PLR0913 - the signature is the command line
     terminal.line(f"Data card: {checked.path}")
     if json:
         print(checked.path)
+
+
+@app.command()
+def explain(  # noqa: PLR0913 - the signature is the command line
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    attributions: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of saliency,integrated_gradients,smoothgrad,gradient_shap,grad_cam,"
+            "occlusion."
+        ),
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="How many test images to explain.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Where the object is: a folder of PNG masks, COCO .json, or boxes .csv."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="One picture of yours instead: all arms side by side.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="With --image: the class to explain (default: each arm's own answer)."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting of explain: explain.pictures=9.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout: results.json, or maps.npz.")
+    ] = False,
+) -> None:
+    """Ask where the networks of a finished run look; nothing is trained again."""
+    from headstart.config import StudyError
+
+    flags = {
+        "explain.attributions": attributions,
+        "explain.images": images,
+        "explain.masks": masks,
+        "engine.device": device,
+    }
+    layers = _layers(set_ or [], flags)
+    if image is not None:
+        _explain_image(folder, image, target, layers, json=json)
+        return
+    if target is not None:
+        raise StudyError("--target: goes with --image; give a picture to explain")
+    from headstart.pipeline import explain_run
+    from headstart.terminal import Terminal
+
+    terminal = Terminal()
+    with terminal:
+        outcome = explain_run(folder, layers, terminal, shlex.join(["headstart", *sys.argv[1:]]))
+    from headstart.reporting.summary import explanation_lines
+
+    for line in explanation_lines(outcome.results):
+        terminal.line(line)
+    terminal.line(f"Report: {outcome.report_path}")
+    if json:
+        print(outcome.results_path)
+
+
+def _explain_image(
+    folder: Path, image: Path, target: str | None, layers: Layers, *, json: bool
+) -> None:
+    from headstart.pipeline import explain_image
+    from headstart.reporting.summary import answers_table
+    from headstart.terminal import Terminal
+
+    terminal = Terminal()
+    with terminal:
+        looked = explain_image(folder, image, target, layers, terminal)
+    rows = [
+        (arm, looked.classes[p], shares[p], looked.classes[t], shares[t])
+        for arm, p, t, shares in zip(
+            looked.arms, looked.predicted, looked.target, looked.probabilities, strict=True
+        )
+    ]
+    terminal.show(answers_table(rows))
+    terminal.line(f"Maps side by side: {looked.sheet}")
+    terminal.line(f"Arrays: {looked.arrays}")
+    if json:
+        print(looked.arrays)
 
 
 def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
@@ -399,27 +485,28 @@ def _say(outcome: Outcome, terminal: Any) -> None:
 def _study(preset: str, file: Path | None, assignments: list[str], flags: dict[str, Any]) -> Study:
     from difflib import get_close_matches
 
-    from headstart.config import (
-        PRESETS,
-        StudyError,
-        build_study,
-        read_assignment,
-        read_study_file,
-    )
+    from headstart.config import PRESETS, StudyError, build_study, read_study_file
 
     if preset not in PRESETS:
         near = get_close_matches(preset, PRESETS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise StudyError(f"--preset: '{preset}' is not one of {', '.join(PRESETS)}{hint}")
-    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {preset}", PRESETS[preset]())]
+    layers: Layers = [(f"preset {preset}", PRESETS[preset]())]
     if file is not None:
         layers.append((str(file), read_study_file(file)))
-    layers += [(f"--set {text}", read_assignment(text)) for text in assignments]
+    return build_study([*layers, *_layers(assignments, flags)])
+
+
+def _layers(assignments: list[str], flags: dict[str, Any]) -> Layers:
+    """What the command line says of settings, each with its source for the error line."""
+    from headstart.config import read_assignment
+
+    layers: Layers = [(f"--set {text}", read_assignment(text)) for text in assignments]
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.rpartition(".")[2].replace("_", "-")
             layers.append((flag, _nested(key, value)))
-    return build_study(layers)
+    return layers
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:
