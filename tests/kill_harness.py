@@ -27,18 +27,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
-
 import tiny_study
 from headstart import engine, interrupt, pipeline, store
 from headstart.config import Study
 from headstart.data.synthetic import BagsSpec, generate
 from headstart.pipeline import run_study
+from headstart.stages import index as index_stage
 
 STAGES = (
     *("index", "start", "pretrain", "extract", "classify", "evaluate", "review_lookalikes"),
     *("explain", "check_gates", "compare", "report"),
 )
+PLACES = (*STAGES, "checkpoint", "finish", "reading images")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)  # three in four
 
 
@@ -59,6 +59,9 @@ def study(bags: Path, home: Path) -> Study:
 def draw(folder: Path) -> Path:
     spec = BagsSpec(pool=60, train_per_class=4, validation_per_class=2, test_per_class=3, size=32)
     return generate(folder / "bags", spec)
+
+
+MOST = 6  # kills of one study: it starts with its images, and should come to its end
 
 
 # --- one process, and where it is ----------------------------------------------------------------
@@ -91,11 +94,10 @@ class Child:
             code = 0
         except interrupt.Interrupted as end:
             code = 128 + end.number
-        except BaseException as error:
-            import traceback
-
-            traceback.print_exception(error, file=sys.stderr)
-        os._exit(code)
+        finally:
+            if code == 70:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            os._exit(code)
 
     def listen(self, until: float, aim: str | None = None) -> bool:
         """Follow it until a time, its end, or the place aimed at; False where it has ended."""
@@ -120,19 +122,19 @@ class Child:
 
     @property
     def place(self) -> str:
-        return self.entered[-1] if self.entered else "between stages"
+        if not self.entered:
+            return "opening"
+        return self.entered[-1]
 
     def end(self, number: int | None = None) -> int:
         """Kill it where a signal is given; wait for it; its exit code, or minus the signal."""
         if number is not None:
             os.kill(self.pid, number)
-        place = list(self.entered)
+        there = list(self.entered)
         while self.listen(time.monotonic() + 120):
-            place = list(self.entered)
-            if number == signal.SIGKILL and not select.select([self.said], [], [], 0)[0]:
-                break
-        if number == signal.SIGKILL:
-            self.entered = place
+            pass
+        if number == signal.SIGTERM:  # what it left since then, it left because of the signal
+            self.entered = there
         os.close(self.said)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
@@ -153,6 +155,7 @@ def _watch(say: Callable[[str], Any]) -> None:
     for stage in STAGES:
         setattr(pipeline, stage, noted(stage, getattr(pipeline, stage)))
     engine.save_state = noted("checkpoint", engine.save_state)
+    index_stage.open_cache = noted("reading images", index_stage.open_cache)  # type: ignore[attr-defined]
     store.Entry.finish = noted("finish", store.Entry.finish)  # type: ignore[method-assign]
 
 
@@ -206,9 +209,11 @@ def kill_until_done(
     home.mkdir()
     told.studies += 1
     kept: dict[str, int] = {}
+    before = told.count
     while True:
         child = Child(bags, home)
-        aim, delay, number = next(plan) if told.count < kills else (None, 600.0, signal.SIGKILL)
+        spared = told.count >= kills or told.count - before >= MOST
+        aim, delay, number = (None, 600.0, signal.SIGKILL) if spared else next(plan)
         alive = child.listen(time.monotonic() + 600, aim) if aim else True
         alive = alive and child.listen(time.monotonic() + delay)
         code = child.end(number if alive else None)
@@ -225,8 +230,10 @@ def kill_until_done(
 
 
 def _random_plan(rng: random.Random, span: float) -> Iterator[tuple[str | None, float, int]]:
+    """At any time of a study, and every other time at any time after some place was reached."""
     while True:
         yield None, rng.uniform(0, span), rng.choice(SIGNALS)
+        yield rng.choice(PLACES), rng.expovariate(8 / span), rng.choice(SIGNALS)
 
 
 def _aimed_plan(rng: random.Random, aims: list[str]) -> Iterator[tuple[str | None, float, int]]:
@@ -241,7 +248,7 @@ def _preloaded() -> Iterator[None]:
     import captum.attr  # noqa: F401
     import sklearn.linear_model  # noqa: F401
     import timm  # noqa: F401
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard
     import vl_convert  # noqa: F401
 
     torch.set_num_threads(1)

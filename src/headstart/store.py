@@ -33,7 +33,7 @@ VERSIONS = {
     "evaluate": 1,
     "explain": 2,
     "gates": 1,
-    "compare": 2,
+    "compare": 3,
 }
 DONE = "done.json"
 PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact
@@ -124,7 +124,7 @@ class Store:
 
     def __init__(self, root: Path, tell: Callable[[str], None] = _nobody) -> None:
         self.root, self.tell = root, tell
-        self._sound: set[str] = set()
+        self._sound: set[Path] = set()
 
     def entry(
         self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry] = ()
@@ -135,7 +135,7 @@ class Store:
         """
         entry = self._place(verb, label, settings, inputs)
         entry.folder.mkdir(parents=True, exist_ok=True)
-        if entry.key not in self._sound and entry.done:
+        if entry.folder not in self._sound and entry.done:
             self._look(entry)
         return entry
 
@@ -155,7 +155,7 @@ class Store:
     def _look(self, entry: Entry) -> None:
         fault = entry.fault()
         if fault is None:
-            self._sound.add(entry.key)
+            self._sound.add(entry.folder)
             return
         self.tell(f"{entry.folder.parent.name}/{entry.folder.name}: {fault}; making it anew")
         (entry.folder / DONE).unlink()

@@ -86,7 +86,7 @@ def outputs(
         part = np.arange(done, min(done + batch, len(images)))
         answer = _answer(ask or network, images, part)
         if answer is None:
-            batch //= 2
+            batch = len(part) // 2
             continue
         parts.append(answer)
         done += len(part)
