@@ -200,7 +200,7 @@ def test_computes_in_float32_under_autocast(name, images):
     assert torch.equal(inside, expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(ATTRIBUTIONS.keys() - {"grad_cam"}))
 @pytest.mark.parametrize("model", [Constant(), Average()], ids=["constant", "average"])
 def test_a_model_that_looks_nowhere_has_no_map(name, model):
     x = torch.full((3, 3, 16, 16), 0.4)
