@@ -34,11 +34,11 @@ class Maps:
 
 @dataclass(frozen=True)
 class Case:
-    """What is to be explained: the logit of ``target`` (B,) for images ``x`` (B, C, H, W) in [0, 1].
+    """What is to be explained: the logits of classes ``target`` (B,) for images ``x``.
 
-    ``model`` maps pixels to logits; it is in evaluation mode and its weights are fixed.
-    ``batch_size`` images go through it at a time. ``reference`` (R, C, H, W) in [0, 1] are images
-    to compare with, for the methods that want some.
+    ``x`` is (B, C, H, W) in [0, 1]. ``model`` maps pixels to logits; it is in evaluation mode and
+    its weights are fixed. ``batch_size`` images go through it at a time. ``reference`` (R, C, H, W)
+    in [0, 1] are images to compare with, for the methods that want some.
     """
 
     model: nn.Module
@@ -49,27 +49,31 @@ class Case:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and targets, ``batch_size`` at a time."""
-        pairs = (self.x.split(self.batch_size), self.target.split(self.batch_size))
-        return zip(*pairs, strict=True)
+        return _together(self.x, self.target, self.batch_size)
 
     def scores(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of any images, without a gradient."""
         import torch
 
         with torch.no_grad():
-            return torch.cat([self.model(images) for images in x.split(self.batch_size)])
+            return torch.cat([self.model(part) for part in torch.split(x, self.batch_size)])
 
     def gradients(self, points: Tensor, target: Tensor) -> Tensor:
         """∂z_target/∂x at any points (N, C, H, W), of the same shape; ``target`` is (N,)."""
         import torch
 
         found = []
-        pairs = (points.split(self.batch_size), target.split(self.batch_size))
-        for batch, classes in zip(*pairs, strict=True):
+        for batch, classes in _together(points, target, self.batch_size):
             leaf = batch.detach().requires_grad_()
             score = self.model(leaf).gather(1, classes[:, None]).sum()
             found.append(torch.autograd.grad(score, leaf)[0])
         return torch.cat(found)
+
+
+def _together(x: Tensor, target: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    import torch
+
+    return zip(torch.split(x, size), torch.split(target, size), strict=True)
 
 
 class Attribution(Protocol):
@@ -79,7 +83,7 @@ class Attribution(Protocol):
         """Maps of all images, at most ``batch_size`` of them in one pass of the model."""
 
 
-class NoMap(ValueError):
+class NoMap(ValueError):  # noqa: N818 - not a fault, an answer
     """This model or image size has no map by this method; the line says why."""
 
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.attributions.base import blurred, left_as_it_was, own_generator
+from headstart.attributions.base import Case, blurred, left_as_it_was, own_generator
 from headstart.types import Doubles
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 
@@ -144,9 +143,9 @@ class _Walk:
         gone = rank[:, None, :] < taken[None, :, None]  # (R, steps + 1, n)
         inner = gone[:, 1:-1].flatten(0, 1)  # the first and the last are the same for all orders
         states = torch.cat([gone[0, :1], gone[0, -1:], inner])
-        found = torch.cat([self._ask(part) for part in states.split(self.batch_size)]).numpy()
-        ends = np.broadcast_to(found[:2], (len(orders), 2))
-        between = found[2:].reshape(len(orders), steps - 1)
+        found = torch.cat([self._ask(some) for some in torch.split(states, self.batch_size)])
+        ends = np.broadcast_to(found[:2].numpy(), (len(orders), 2))
+        between = found[2:].numpy().reshape(len(orders), steps - 1)
         return np.concatenate([ends[:, :1], between, ends[:, 1:]], axis=1)
 
     def _ask(self, gone: Tensor) -> Tensor:
@@ -155,7 +154,8 @@ class _Walk:
         cell = rows[:, None] * self.plan.cells + columns  # (H, W)
         hidden = gone.to(self.image.device)[:, cell.to(self.image.device)][:, None]
         seen = blurred(self.image).where(hidden, self.image)
-        return self.model(seen).double().softmax(1)[:, self.target].cpu()
+        probability: Tensor = self.model(seen).double().softmax(1)[:, self.target]
+        return probability.cpu()
 
 
 def _cell_of(side: int, cells: int) -> Tensor:
@@ -194,13 +194,13 @@ def centre_against_border(
 
     height, width = x.shape[2:]
     inside = (_central(height)[:, None] & _central(width)).to(x.device)
-    falls: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    falls: tuple[list[Tensor], list[Tensor]] = ([], [])
     with left_as_it_was(model), torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-        for images, classes in zip(x.split(batch_size), target.split(batch_size), strict=True):
-            plain, soft = images.float(), blurred(images.float())
+        for plain, classes in Case(model, x.float(), target.long(), batch_size).batches():
+            soft = blurred(plain)
 
             def ask(seen: Tensor, classes: Tensor = classes) -> Tensor:
-                probability = model(seen).double().softmax(1)
+                probability: Tensor = model(seen).double().softmax(1)
                 return probability.gather(1, classes[:, None])[:, 0].cpu()
 
             whole = ask(plain)
@@ -215,4 +215,5 @@ def _central(side: int) -> Tensor:
     import torch
 
     place = (torch.arange(side) + 0.5) / side
-    return (place - 0.5).abs() < 0.5**1.5
+    inside: Tensor = (place - 0.5).abs() < 0.5**1.5
+    return inside

@@ -28,7 +28,10 @@ def gradient_shap(case: Case) -> Maps:
     orders = torch.stack([torch.randperm(len(baselines), generator=g) for g in generators])
     maps = case.x.new_zeros(len(case.x), *case.x.shape[2:])
     for sample in range(SAMPLES):
-        noise = torch.stack([torch.randn(case.x.shape[1:], generator=g) for g in generators])
+        if sample % 2 == 0:  # in pairs of opposite signs, so that alone it makes no map
+            noise = torch.stack([torch.randn(case.x.shape[1:], generator=g) for g in generators])
+        else:
+            noise = -noise
         within = torch.stack([torch.rand((), generator=g) for g in generators])
         alpha = ((sample + within) / SAMPLES).view(-1, 1, 1, 1).to(case.x)
         start = baselines[orders[:, sample % len(baselines)].to(baselines.device)]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BASELINES = (0.0, 1.0)  # black and white: one colour alone cannot see itself (Sturmfels, 2020)
-STEPS = (16, 48, 144, 432)  # tried in turn until the map is complete; each holds the one before
+STEPS = (27, 81, 243)  # tried in turn until the map is complete; each holds the one before
 
 
 def integrated_gradients(case: Case) -> Maps:
@@ -66,10 +66,10 @@ def _along_path(case: Case, todo: Tensor, baseline: Tensor, alphas: list[float])
     along = torch.tensor(alphas, device=case.x.device).view(-1, 1, 1, 1)
     together = max(1, case.batch_size // len(alphas))  # images whose points fill a batch
     sums = []
-    for some in todo.split(together):
+    for some in torch.split(todo, together):
         path = case.x[some] - baseline  # (t, C, H, W)
         points = baseline + along * path[:, None]  # (t, A, C, H, W)
         target = case.target[some].repeat_interleave(len(alphas))
-        gradients = case.gradients(points.flatten(0, 1), target).unflatten(0, points.shape[:2])
+        gradients = case.gradients(points.flatten(0, 1), target).view_as(points)
         sums.append((gradients.sum(1) * path).sum(1))
     return torch.cat(sums)

@@ -106,7 +106,7 @@ def _draw_donors(y: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Positions (M,) of the donors of the same and of a random class, never the image itself."""
     same, rand = np.empty_like(y), np.empty_like(y)
     members = {label: np.flatnonzero(y == label) for label in np.unique(y).tolist()}
-    for label, own in members.items():
+    for own in members.values():
         shuffled = rng.permutation(own)
         same[shuffled] = np.roll(shuffled, 1)  # a ring: every image gives its background once
     for i, label in enumerate(rng.choice(list(members), len(y)).tolist()):
@@ -144,7 +144,8 @@ def _strip(mask: Mask) -> tuple[Box, Box] | None:
     if not mask.any():
         return None
     margin = round(MARGIN * side)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1)).tolist()
+    columns = np.flatnonzero(mask.any(axis=0)).tolist()
     top, bottom = max(0, rows[0] - margin), min(side, rows[-1] + 1 + margin)
     left, right = max(0, columns[0] - margin), min(side, columns[-1] + 1 + margin)
     beside = (
@@ -156,5 +157,4 @@ def _strip(mask: Mask) -> tuple[Box, Box] | None:
     thick = [box for box in beside if min(box[1] - box[0], box[3] - box[2]) >= THINNEST * side]
     if not thick:
         return None
-    largest = max(thick, key=lambda box: (box[1] - box[0]) * (box[3] - box[2]))
-    return (int(top), int(bottom), int(left), int(right)), tuple(map(int, largest))  # type: ignore[return-value]
+    return (top, bottom, left, right), max(thick, key=lambda b: (b[1] - b[0]) * (b[3] - b[2]))

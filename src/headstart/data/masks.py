@@ -44,7 +44,8 @@ class Masks:
     ``ids`` (M,) the images that have one, in the order asked for; ``coverage`` (M, S, S) uint8, the
     whole mask squashed to a square like its image: 255 where all of a pixel is object; ``aspect``
     (M,) float32 width over height; ``area`` (M,) share of the image that the object covers;
-    ``approximate`` (M,) bool, made of boxes, not outlines; ``asked`` how many images were asked for.
+    ``approximate`` (M,) bool, made of boxes, not outlines; ``asked`` how many images were meant
+    to have one.
     """
 
     ids: Strings
@@ -171,10 +172,10 @@ def _owners(source: Path, names: Sequence[str], ids: Sequence[str]) -> dict[str,
     owners: dict[str, str] = {}
     owner_of: dict[str, str] = {}
     for identity in ids:
-        parts = _own_mask(source, identity, masks, ends)
-        if parts is None:
+        own = _own_mask(source, identity, masks, ends)
+        if own is None:
             continue
-        name = masks[parts]
+        name = masks[own]
         if name in owner_of:
             raise _wrong(
                 source, f"mask '{name}' fits two images, '{owner_of[name]}' and '{identity}'"
@@ -279,14 +280,12 @@ def _foreground(image: Image.Image) -> Foreground:
     if image.mode in ("RGBA", "LA", "PA"):
         alpha = np.asarray(image.getchannel("A"))
         if alpha.min() < 255:
-            return alpha > 127
+            return np.asarray(alpha > 127)
         image = image.convert("RGB")
-    if image.mode == "P":
-        return np.asarray(image) != 0
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.asarray(image) != 0
+    if image.mode in ("P", "I", "F") or image.mode.startswith("I;16"):
+        return np.asarray(np.asarray(image) != 0)
     grey = np.asarray(image.convert("L"))
-    return grey > (127 if grey.max(initial=0) > 127 else 0)
+    return np.asarray(grey > (127 if grey.max(initial=0) > 127 else 0))
 
 
 # --- tables of boxes
@@ -453,8 +452,9 @@ def _run_lengths(
     counts, size = outline.get("counts"), outline.get("size")
     if size != list(shape):
         raise _wrong(source, f"'{name}': run lengths of size {size!r:.40}, not {list(shape)}")
-    runs = _unpacked(counts) if isinstance(counts, str) else counts
-    whole = isinstance(runs, list) and all(type(run) is int and run >= 0 for run in runs)
+    given = _unpacked(counts) if isinstance(counts, str) else counts
+    runs = given if isinstance(given, list) else [-1]
+    whole = all(type(run) is int and run >= 0 for run in runs)
     if not whole or sum(runs) != shape[0] * shape[1]:
         raise _wrong(source, f"'{name}': the run lengths do not add up to its pixels")
     inside = np.arange(len(runs)) % 2 == 1

@@ -158,7 +158,8 @@ def too_few(y: npt.ArrayLike, classes: int) -> tuple[str, ...]:
 
 
 def _gaps(a: Answers) -> Doubles:
-    return (a.mixed_same == a.y).astype(float) - (a.mixed_rand == a.y)
+    right = [np.asarray(answers == a.y, float) for answers in (a.mixed_same, a.mixed_rand)]
+    return np.asarray(right[0] - right[1])
 
 
 def _skill(a: Answers, plan: Resampling) -> tuple[Interval, float]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.stats.bootstrap import DEFAULT, Resampling, mean_replicates
-from headstart.stats.intervals import percentile_interval
+from headstart.stats.intervals import Interval, percentile_interval
 from headstart.types import Doubles
 
 SENTENCES = {
@@ -92,19 +92,22 @@ def calibrate(
     span = percentile_interval(observed[2] - observed[1], c - f)
     if span.low <= 0:
         return _uncalibrated(observed, n, "not_reproducible")
-    value = (observed[0] - observed[1]) / span.value
+    value = float(observed[0] - observed[1]) / span.value
     # A replicate without a span has no scale; such ones are beyond the interval that was tested.
     scaled = (s - f)[c > f] / (c - f)[c > f]
     value, low, high = percentile_interval(value, scaled)
     below = percentile_interval(observed[3] - observed[0], w - s)
     verdict = "same" if low > ALIKE else "different" if below.low > 0 else "unclear"
-    raw = (float(x) for x in observed)
-    return Calibrated(value, low, high, *raw, n, verdict, SENTENCES[verdict])
+    return _calibrated(Interval(value, low, high), observed, n, verdict)
 
 
 def _uncalibrated(observed: Doubles, n: int, verdict: str) -> Calibrated:
-    raw = (float(x) for x in observed)
-    return Calibrated(np.nan, np.nan, np.nan, *raw, n, verdict, SENTENCES[verdict])
+    return _calibrated(Interval(np.nan, np.nan, np.nan), observed, n, verdict)
+
+
+def _calibrated(scaled: Interval, raw: Doubles, n: int, verdict: str) -> Calibrated:
+    between, floor, ceiling, within = (float(x) for x in raw)
+    return Calibrated(*scaled, between, floor, ceiling, within, n, verdict, SENTENCES[verdict])
 
 
 @dataclass(frozen=True)

@@ -64,14 +64,14 @@ def looks(
     gaps = _picked(np.asarray(lift, float) - np.asarray(untrained, float), use)
     n = int(np.isfinite(gaps).sum())
     if n < FEWEST:
-        images = "1 image has" if n == 1 else f"{n} images have"
+        sentence = f"was not measured: only {n} of the images have a map and a mask"
         return Looks(
             np.nan,
             np.nan,
             np.nan,
             n,
             "not measured",
-            f"was not measured: {images} a map and a mask",
+            sentence,
         )
     value, low, high = percentile_interval(float(np.nanmean(gaps)), mean_replicates(gaps, plan)[0])
     verdict = "more" if low > 0 else "less" if high < 0 else "no more"
