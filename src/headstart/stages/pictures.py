@@ -24,6 +24,7 @@ _NEGATIVE, _POSITIVE = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
 _OUTLINE = (15, 140, 60)
 
 Bools = npt.NDArray[np.bool_]
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 
 def draw_photo(photo: Floats, path: Path, mask: Bools | None = None) -> Path:
@@ -80,7 +81,7 @@ def draw_sheet(rows: Sequence[str], columns: Sequence[Column], path: Path, side:
     return _save(sheet, path)
 
 
-def _shortened(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont, width: int) -> str:
+def _shortened(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:
     """The text, cut to fit a width in pixels."""
     short = text
     while draw.textlength(short, font=font) > width:
