@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow kills audit clean
+.PHONY: demo test check slow kills audit bench clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -34,6 +34,9 @@ audit: .venv/.installed-test  ## known holes in what is installed, where they ca
 .venv/.installed-test: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
 	touch $@
+
+bench: .venv/.installed-test  ## the figures of benchmarks/README.md, on a CPU
+	benchmarks/cpu.sh
 
 clean:  ## forget the environment and the runs
 	rm -rf .venv runs

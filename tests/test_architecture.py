@@ -20,7 +20,7 @@ FLOORS = (
     {"methods", "attributions", "stats", "reporting"},
     {"engine", "store"},
     {"stages"},
-    {"pipeline"},
+    {"pipeline", "bench"},
     {"cluster", "terminal", "faults"},
     {"cli"},
 )

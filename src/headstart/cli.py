@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 
 
+Layers = list[tuple[str, dict[str, Any]]]
+
 # Options that more than one command has.
 StudyFile = Annotated[
     Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
@@ -47,6 +49,14 @@ Groups = Annotated[
         "expression with one group on the path, or 'folder'."
     ),
 ]
+Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, like resnet50.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")]
 
 
 @app.command()
@@ -66,11 +76,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
     label_fractions: Annotated[
         str | None, typer.Option(help="Like 0.1,1.0: shares of the labels to learn from.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="A timm or torchvision name, like resnet50.")
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images, pixels.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a pretraining step.")] = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of pretraining.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="small (default) or paper: whose hyper-parameters.")
@@ -90,10 +98,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
         ),
     ] = False,
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    set_: Set = None,
+    device: Device = None,
+    compile_: Compile = False,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -121,6 +128,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "classify.compute_matched": compute_matched or None,
         "compare.margin": margin,
         "engine.device": device,
+        "engine.compile": compile_ or None,
     }
     return _run(_study(preset, study, set_ or [], flags), out, json=json)
 
@@ -135,7 +143,7 @@ def demo(
     images_only: Annotated[
         bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
     ] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
@@ -149,6 +157,7 @@ def demo(
     flags = {
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
+        "explain.masks": bags,
     }
     return _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
 
@@ -208,7 +217,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of check.json.")
     ] = False,
@@ -230,6 +239,89 @@ def check(  # noqa: PLR0913 - the signature is the command line
         print(checked.path)
 
 
+@app.command()
+def explain(  # noqa: PLR0913 - the signature is the command line
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    attributions: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of saliency,integrated_gradients,smoothgrad,gradient_shap,grad_cam,"
+            "occlusion."
+        ),
+    ] = None,
+    images: Annotated[int | None, typer.Option(help="How many test images to explain.")] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="Where the object is: a folder of PNG masks, COCO .json, or boxes .csv."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="One picture of yours instead: all arms side by side.")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="With --image: the class to explain (default: each arm's own answer)."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Any setting of explain: explain.pictures=9.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Last line on stdout: results.json, or maps.npz.")
+    ] = False,
+) -> None:
+    """Ask where the networks of a finished run look; nothing is trained again."""
+    from headstart.config import StudyError
+
+    flags = {
+        "explain.attributions": attributions,
+        "explain.images": images,
+        "explain.masks": masks,
+        "engine.device": device,
+    }
+    layers = _layers(set_ or [], flags)
+    if image is not None:
+        _explain_image(folder, image, target, layers, json=json)
+        return
+    if target is not None:
+        raise StudyError("--target: goes with --image; give a picture to explain")
+    from headstart.pipeline import explain_run
+    from headstart.terminal import Terminal
+
+    terminal = Terminal()
+    with terminal:
+        outcome = explain_run(folder, layers, terminal, shlex.join(["headstart", *sys.argv[1:]]))
+    from headstart.reporting.summary import explanation_lines
+
+    for line in explanation_lines(outcome.results):
+        terminal.line(line)
+    terminal.line(f"Report: {outcome.report_path}")
+    if json:
+        print(outcome.results_path)
+
+
+def _explain_image(
+    folder: Path, image: Path, target: str | None, layers: Layers, *, json: bool
+) -> None:
+    from headstart.pipeline import explain_image
+    from headstart.reporting.summary import answers_table
+    from headstart.terminal import Terminal
+
+    terminal = Terminal()
+    with terminal:
+        looked = explain_image(folder, image, target, layers, terminal)
+    rows = [
+        (arm, looked.classes[p], shares[p], looked.classes[t], shares[t])
+        for arm, p, t, shares in zip(
+            looked.arms, looked.predicted, looked.target, looked.probabilities, strict=True
+        )
+    ]
+    terminal.show(answers_table(rows))
+    terminal.line(f"Maps side by side: {looked.sheet}")
+    terminal.line(f"Arrays: {looked.arrays}")
+    if json:
+        print(looked.arrays)
+
+
 def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
     from headstart.config import StudyError
     from headstart.data.synthetic import BagsSpec, generate
@@ -249,6 +341,50 @@ def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
             generate(folder, spec, lambda d, n: terminal.progress("drawing bags", d, n))
     except ValueError as error:
         raise StudyError(f"demo: {error}") from None
+
+
+@app.command()
+def bench(  # noqa: PLR0913 - the signature is the command line
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    method: Annotated[str, typer.Option(help="moco, simclr, simsiam or byol.")] = "simclr",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images (default: bags drawn at photo size).")
+    ] = None,
+    peer: Annotated[
+        str | None, typer.Option(help="lightly: its documented loop on the same files.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Segments of each, in turns.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder for images and their cache.")] = Path(
+        "runs/bench"
+    ),
+    compile_: Compile = False,
+    device: Device = None,
+    set_: Set = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Time training on this machine: against the bare network, and against a peer."""
+    from headstart.bench.run import Options, write_bench
+    from headstart.bench.run import bench as measure
+    from headstart.bench.table import bench_table, limit
+    from headstart.terminal import Terminal
+
+    flags = {
+        "encoder.backbone": backbone,
+        "encoder.image_size": image_size,
+        "pretrain.batch_size": batch_size,
+        "engine.compile": compile_ or None,
+        "engine.device": device,
+    }
+    study = _study("standard", None, set_ or [], flags)
+    terminal = Terminal()
+    with terminal:
+        found = measure(study, Options(method, data, peer, rounds), out, terminal)
+    terminal.show(bench_table(found))
+    terminal.line(limit(found))
+    if json is not None:
+        write_bench(found, json)
 
 
 @app.command()
@@ -349,27 +485,28 @@ def _say(outcome: Outcome, terminal: Any) -> None:
 def _study(preset: str, file: Path | None, assignments: list[str], flags: dict[str, Any]) -> Study:
     from difflib import get_close_matches
 
-    from headstart.config import (
-        PRESETS,
-        StudyError,
-        build_study,
-        read_assignment,
-        read_study_file,
-    )
+    from headstart.config import PRESETS, StudyError, build_study, read_study_file
 
     if preset not in PRESETS:
         near = get_close_matches(preset, PRESETS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise StudyError(f"--preset: '{preset}' is not one of {', '.join(PRESETS)}{hint}")
-    layers: list[tuple[str, dict[str, Any]]] = [(f"preset {preset}", PRESETS[preset]())]
+    layers: Layers = [(f"preset {preset}", PRESETS[preset]())]
     if file is not None:
         layers.append((str(file), read_study_file(file)))
-    layers += [(f"--set {text}", read_assignment(text)) for text in assignments]
+    return build_study([*layers, *_layers(assignments, flags)])
+
+
+def _layers(assignments: list[str], flags: dict[str, Any]) -> Layers:
+    """What the command line says of settings, each with its source for the error line."""
+    from headstart.config import read_assignment
+
+    layers: Layers = [(f"--set {text}", read_assignment(text)) for text in assignments]
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.rpartition(".")[2].replace("_", "-")
             layers.append((flag, _nested(key, value)))
-    return build_study(layers)
+    return layers
 
 
 def _nested(key: str, value: Any) -> dict[str, Any]:

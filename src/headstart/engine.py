@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 
 from headstart import interrupt
 from headstart.config import EngineSettings, StudyError
+from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.optim import apply_lr
 
-Batch = tuple[Tensor, ...]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -85,6 +85,7 @@ class Engine:
             torch.set_num_threads(settings.threads)
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.compile = settings.compile
         for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -121,13 +122,16 @@ class Engine:
         )
         network.mark_forward_method("loss")
         loss_of = torch.compile(network.loss) if self.compile else network.loss
+        batch_of = training.batch
+        if self.device.type == "cuda":  # on a CPU there is nothing that it could run beside
+            batch_of = Ahead(training.batch, training.steps, self.device)
         torch.manual_seed(training.seed)
         checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
         start, since, total = checkpoints.resume(self.device)
         training.network.train()
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
-            batch = training.batch(step)
+            batch = batch_of(step)
             with self.autocast():  # Fabric enters it only for modules that it has to wrap
                 loss = loss_of(*batch)
             self.fabric.backward(loss)

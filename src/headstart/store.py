@@ -32,7 +32,7 @@ VERSIONS = {
     "extract": 1,
     "classify": 2,
     "evaluate": 1,
-    "explain": 1,
+    "explain": 2,
     "gates": 1,
     "compare": 3,
 }
@@ -134,6 +134,15 @@ class Store:
 
         ``label`` is for people and is no part of the key. A damaged artifact is unfinished again.
         """
+        entry = self._place(verb, label, settings, inputs)
+        entry.folder.mkdir(parents=True, exist_ok=True)
+        if entry.folder not in self._sound and entry.done:
+            self._look(entry)
+        return entry
+
+    def _place(
+        self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry]
+    ) -> Entry:
         content = {
             "verb": verb,
             "version": VERSIONS[verb],
@@ -143,12 +152,7 @@ class Store:
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         interrupt.check()  # a signal may have come where an exception is lost
-        folder = self.root / verb / f"{label}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        entry = Entry(folder, key, tuple(inputs))
-        if folder not in self._sound and entry.done:
-            self._look(entry)
-        return entry
+        return Entry(self.root / verb / f"{label}-{key}", key, tuple(inputs))
 
     def _look(self, entry: Entry) -> None:
         fault = entry.fault()
@@ -157,6 +161,31 @@ class Store:
             return
         self.tell(f"{entry.folder.parent.name}/{entry.folder.name}: {fault}; making it anew")
         (entry.folder / DONE).unlink()
+
+
+class FinishedStore(Store):
+    """The artifacts of a run that is over: they are found, and nothing new comes to be."""
+
+    def entry(
+        self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry] = ()
+    ) -> Entry:
+        """The whole artifact.
+
+        Raises:
+            UnfinishedError: it is not there, not whole, or damaged.
+        """
+        entry = self._place(verb, label, settings, inputs)
+        if not entry.done or entry.fault() is not None:
+            raise UnfinishedError(verb, label)
+        return entry
+
+
+class UnfinishedError(LookupError):
+    """An artifact that a finished run would have."""
+
+    def __init__(self, verb: str, label: str) -> None:
+        super().__init__(f"{verb}/{label}")
+        self.verb = verb
 
 
 @contextmanager
