@@ -149,6 +149,43 @@ def test_a_file_that_may_not_grow(main: Main, tmp_path: Path) -> None:
     assert "no file may grow so large here; see ulimit -f" in line
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [1, 6])
+def test_a_disk_that_is_full(megabytes: int, bags: Path, tmp_path: Path) -> None:
+    """A disk of some megabytes, in a name space of its own, away from this machine's network."""
+    if subprocess.run(["unshare", "-rmn", "true"], check=False).returncode:
+        pytest.skip("needs user name spaces")
+    file, disk = tmp_path / "study.yaml", tmp_path / "disk"
+    file.write_text(yaml.safe_dump(small(bags).model_dump(mode="json")))
+    disk.mkdir()
+    script = (
+        f'mount -t tmpfs -o size={megabytes}m tmpfs "$1" && '
+        'exec "$2" -m headstart run "$3" --out "$1/run"'
+    )
+    done = subprocess.run(
+        ["unshare", "-rmn", "sh", "-c", script, "sh", disk, sys.executable, file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    line = last_line(done.stderr)
+    assert line.startswith(f"{disk}/run/")
+    assert "the disk is full; make room" in line
+
+
+@pytest.mark.slow
+def test_a_study_without_any_network(bags: Path, tmp_path: Path) -> None:
+    """The kernel gives it no interface but a loopback that is down."""
+    if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
+        pytest.skip("needs user name spaces")
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(small(bags).model_dump(mode="json")))
+    run = [sys.executable, "-m", "headstart", "run", file, "--out", tmp_path / "run"]
+    subprocess.run(["unshare", "-rn", *run], check=True, capture_output=True)
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 class Removes(tiny_study.Spoken):
     """Takes the run folder away while a method trains."""
 
