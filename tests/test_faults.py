@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import torch
 import yaml
@@ -26,6 +27,7 @@ from headstart.methods import METHODS
 from headstart.methods.simclr import SimCLR
 from headstart.methods.supervised import Supervised
 from headstart.pipeline import run_study
+from headstart.reporting import schema
 from headstart.stages import report as report_stage
 
 torch.set_num_threads(1)
@@ -531,6 +533,11 @@ def supervised_not_a_number(self: Supervised, x: torch.Tensor, y: torch.Tensor) 
     return self(x).sum() * float("nan")
 
 
+def valid(run: Path) -> None:
+    """What was written of a study with losses is still what the schema says."""
+    jsonschema.validate(json.loads((run / "results.json").read_text(encoding="utf8")), schema())
+
+
 def test_a_lost_method_is_named_and_the_study_goes_on(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -539,6 +546,7 @@ def test_a_lost_method_is_named_and_the_study_goes_on(
     assert code == 0, stderr
     warning = "Warning: not judged, see the report for why: simclr/linear (seed 0)"
     assert warning in stderr.splitlines()
+    valid(tmp_path / "run")
     results = findings(tmp_path / "run")
     status = {f"{a['method']}/{a['protocol']}": a["status"] for a in results["arms"]}
     assert status.pop("simclr/linear") == "failed"
@@ -556,6 +564,7 @@ def test_a_lost_baseline_leaves_nothing_to_compare_with_and_says_so(
     }
     code, stderr = main(tmp_path / "run", **protocols)
     assert code == 0, stderr
+    valid(tmp_path / "run")
     results = findings(tmp_path / "run")
     status = {f"{a['method']}/{a['protocol']}": a["status"] for a in results["arms"]}
     assert status["supervised/supervised"] == status["simclr/finetune"] == "failed"
