@@ -202,8 +202,8 @@ def entropy(maps: Array) -> Doubles:
 def emprt(trained: Array, random_weights: Array) -> Doubles:
     """(H_random − H_trained)/H_trained of each image's maps, (M,) (Hedström et al., 2024, eMPRT).
 
-    Maps of a network that learned something should be less complex than those of random weights:
-    a value above 0. NaN without both maps.
+    Where learning makes maps simpler it is above 0. It need not: untrained residual networks can
+    have very sparse maps, and then it is far below. NaN without both maps.
     """
     before, after = entropy(trained), entropy(random_weights)
     return np.asarray((after - before) / np.where(before > 0, before, np.nan))

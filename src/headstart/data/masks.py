@@ -32,7 +32,7 @@ from headstart.types import Doubles, Ints, Strings
 if TYPE_CHECKING:
     pass
 
-MAX_BYTES = 2**30  # of a JSON or CSV file
+MAX_BYTES = 2**29  # of a JSON or CSV file
 SHAPE_TOLERANCE = 0.02  # a mask may be smaller than its image, but not of another shape
 Foreground = npt.NDArray[np.bool_]  # (H0, W0)
 Reader = Callable[[tuple[int, int]], Foreground]  # from an image's (width, height)
@@ -272,8 +272,9 @@ def _png_reader(folder: Path, path: Path) -> Reader:
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise _wrong(folder, f"'{name}' has {image.width} x {image.height} pixels")
-                _check_shape(folder, name, image.size, size)
-                return _foreground(ImageOps.exif_transpose(image))
+                upright = ImageOps.exif_transpose(image)
+            _check_shape(folder, name, upright.size, size)
+            return _foreground(upright)
         except StudyError:
             raise
         except Exception as error:
