@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow bench clean
+.PHONY: demo test check slow kills audit bench clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -17,6 +17,12 @@ check: .venv/.installed-test  ## style and types
 
 slow: .venv/.installed-test  ## the long trials
 	$(BIN)/python -m pytest -m slow
+
+kills: .venv/.installed-test  ## a small study killed sixty times; prints where, and what differed
+	$(BIN)/python tests/kill_harness.py --kills 60
+
+audit: .venv/.installed-test  ## known holes in what is installed, where they can be asked for
+	.ci/audit
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "headstart needs Python 3.11 or later")'

@@ -87,6 +87,7 @@ class Child:
     def _run(self, say: int) -> NoReturn:
         os.dup2(os.open(self.home / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         code = 70
+        sys.addaudithook(_no_network)
         try:
             _watch(lambda word: os.write(say, f"{word}\n".encode()))
             with interrupt.listening():
@@ -137,6 +138,12 @@ class Child:
             self.entered = there
         os.close(self.said)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _no_network(event: str, _: tuple[Any, ...]) -> None:
+    """No study asks anybody for anything."""
+    if event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto"):
+        raise OSError(f"the study went for the network: {event}")
 
 
 def _watch(say: Callable[[str], Any]) -> None:

@@ -149,7 +149,9 @@ def test_a_file_that_may_not_grow(main: Main, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == 1, stderr
-    assert "no file may grow so large here; see ulimit -f" in last_line(stderr)
+    line = last_line(stderr)
+    assert line.startswith(str(tmp_path / "run" / "pretrain"))
+    assert "no file may grow so large here; see ulimit -f" in line
 
 
 class Removes(tiny_study.Spoken):

@@ -21,7 +21,9 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # a write does not name its file
+            error.filename = str(path)
         beside.unlink(missing_ok=True)
         raise
 

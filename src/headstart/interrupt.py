@@ -30,6 +30,7 @@ class Interrupted(BaseException):
 @dataclass
 class _State:
     number: int | None = None
+    process: int = 0
     deferring: int = 0
 
 
@@ -44,9 +45,14 @@ def listening() -> Iterator[None]:
         return
     heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _hear) for number in heard}
-    _state.number = None
+    _state.number, _state.process = None, os.getpid()
     try:
         yield
+    except Exception as error:
+        if _state.number is None:
+            raise
+        # Libraries written in C turn what is raised inside them into errors of their own.
+        raise Interrupted(_state.number) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -77,6 +83,10 @@ def check() -> None:
 
 
 def _hear(number: int, _: FrameType | None) -> None:
+    if os.getpid() != _state.process:  # a worker: it has nothing to save, and nothing to say
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
     if asked():
         os._exit(128 + number)
     _state.number = number

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from headstart import interrupt
 from headstart.files import digest, write_bytes
 
 # Raised by one when a stage comes to compute something else from the same settings.
@@ -133,6 +134,7 @@ class Store:
 
         ``label`` is for people and is no part of the key. A damaged artifact is unfinished again.
         """
+        interrupt.check()  # a signal may have come where an exception is lost
         entry = self._place(verb, label, settings, inputs)
         entry.folder.mkdir(parents=True, exist_ok=True)
         if entry.folder not in self._sound and entry.done:

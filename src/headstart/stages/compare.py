@@ -84,7 +84,7 @@ def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> dict
 
 
 def _unjudged(
-    arms: Sequence[str], rows: Sequence[Row], gone: Mapping[str, Lost], protocol: str, n: int
+    arms: Sequence[str], rows: Sequence[Row], gone: dict[str, Lost], protocol: str, n: int
 ) -> Iterator[dict[str, Any]]:
     """A row for each arm that was lost at a label fraction, or whose baseline was."""
     judged = {row.arm_a for row in rows}
