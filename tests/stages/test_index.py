@@ -115,6 +115,22 @@ def test_every_kind_of_copy_leaves_the_pool_and_nothing_else(images: Path) -> No
     assert careless.entry.key != data.entry.key
 
 
+@pytest.mark.parametrize("size", [(300, 400), (64, 64)])
+def test_a_test_jpeg_that_lies_in_the_pool_as_png_is_a_near_copy(
+    images: Path, size: tuple[int, int]
+) -> None:
+    """A JPEG is decoded at a smaller scale where that is enough, a PNG never."""
+    test = picture(images, "test", 2)
+    with Image.open(test) as image:
+        large = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    test.unlink()
+    large.save(test)
+    with Image.open(test) as image:
+        image.save(images / "unlabeled" / "copy.png")
+    _, data = opened(images)
+    assert removed(data) == {"pool_near_copies_of_test": {"unlabeled/copy.png"}}
+
+
 def test_a_copy_in_training_leaves_given_parts(images: Path) -> None:
     source = picture(images, "test", 4)
     with Image.open(source) as image:
