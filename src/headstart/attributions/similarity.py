@@ -172,7 +172,9 @@ def edges(x: Array) -> Floats:
     A map that is as alike to them as to another network's map may show the picture, not the model.
     """
     grey = np.tensordot(np.asarray(x, np.float64), LUMA, axes=(1, 0))
-    return np.asarray(np.hypot(sobel(grey, axis=1), sobel(grey, axis=2)), np.float32)
+    # One by one: of a stack, sobel would blur across the images.
+    found = [np.hypot(sobel(image, axis=0), sobel(image, axis=1)) for image in grey]
+    return np.asarray(found, np.float32).reshape(grey.shape)
 
 
 def baseline_distance(x: Array, baseline: float = 0.5) -> Floats:
