@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -525,6 +526,33 @@ def _open(files: list[Found], folder: Path, report: Callable[[int], None]) -> No
 
     check(open_cache(files, SIDE, folder, count), files)
     report(done)
+
+
+BUILT = """
+import sys
+from pathlib import Path
+from headstart.data import cache
+from headstart.data.scan import find_unlabeled
+cache.BLOCK = 100
+cache.open_cache(find_unlabeled(Path(sys.argv[1])), 16, Path(sys.argv[2]))
+"""
+
+
+def test_a_build_that_was_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = photos(tmp_path / "in", 700)
+    command = [sys.executable, "-c", BUILT, tmp_path / "in", tmp_path / "cache"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not list((tmp_path / "cache").glob("*/block-*.json")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+    assert not list((tmp_path / "cache").glob("*/done.json"))
+    monkeypatch.setattr(cache_module, "BLOCK", 100)
+    seen = watched(monkeypatch)
+    check(open_cache(files, SIDE, tmp_path / "cache"), files)
+    assert 0 < len(seen) <= 600
 
 
 def test_who_waits_is_told_so(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ from headstart.data.worker import OUT_OF_MEMORY, Task
 # -P: the folder one happens to be in is no place to import from.
 COMMAND = (sys.executable, "-P", "-m", "headstart.data.worker")
 START_SECONDS = 120.0  # for Python itself and its imports, perhaps from a slow network disk
-AHEAD = 16  # jobs that a worker holds, so that it need not wait for the next
-AHEAD_BYTES = 16_384  # what certainly fits into a pipe, so that writing never waits
+AHEAD = 64  # most files that a worker holds, so that it need not wait for the next
+AHEAD_BYTES = 40_000  # one more line, of at most 25 kB, and a pipe is full: writing never waits
 PER_WORKER = 32  # files that are worth starting one more process
 _TICK = 1.0  # seconds between two looks at the clock
 _EXITS = {OUT_OF_MEMORY: "needs more than {memory} MB to decode"}
@@ -96,6 +96,11 @@ class _Waiting:
         return min(most, len(self._back))
 
 
+def _longest(job: tuple[int, str]) -> int:
+    """No fewer bytes than a job has as a line of ASCII."""
+    return 6 * len(job[1]) + 30
+
+
 class _Worker:
     """One process, and the files that it was given and has not answered for, in order."""
 
@@ -114,19 +119,25 @@ class _Worker:
         self.jobs, self.answers = self.process.stdin, self.process.stdout
         self.todo: deque[tuple[int, str]] = deque()
         self.since = time.monotonic()
+        self.ahead = 4
         self.ready = False
         self.late = False
         self._half = b""
 
     def give(self, waiting: _Waiting) -> None:
-        """As many jobs as it should hold."""
-        if len(self.todo) > AHEAD // 2:
+        """As many jobs as it should hold: twice as many from now on where it ran out of them, so
+        a worker never waits long for small pictures, nor hoards large ones.
+        """
+        if len(self.todo) > self.ahead // 2:
             return
         if not self.todo:
             self.since = time.monotonic()
+            self.ahead = min(2 * self.ahead, AHEAD)
         lines = b""
-        while len(self.todo) < AHEAD and len(lines) < AHEAD_BYTES and (job := waiting.take()):
+        held = sum(map(_longest, self.todo))
+        while len(self.todo) < self.ahead and held < AHEAD_BYTES and (job := waiting.take()):
             self.todo.append(job)
+            held += _longest(job)
             lines += json.dumps(job).encode() + b"\n"
         with suppress(BrokenPipeError):  # it is dead; the end of its answers will say so
             self.jobs.write(lines)
