@@ -174,8 +174,12 @@ def test_finished_blocks_whose_pixels_or_records_were_lost_are_read_again(
 ) -> None:
     """As after a power cut, when the records reached the disk and the pixels did not."""
     files, folder = stopped(tmp_path, monkeypatch)
+    assert sorted(p.name for p in folder.glob("block-*")) == [
+        "block-00000000.json",
+        "block-00000001.json",
+    ]
     flip(folder / "pixels.npy", -4 * 3 * SIDE * SIDE - 1)  # the last byte of row 1
-    (folder / "block-00000001.json").write_text('{"size": 2, "ro')
+    flip(folder / "block-00000001.json", -30)
     seen = watched(monkeypatch)
     check(open_cache(files, SIDE, tmp_path / "cache"), files)
     assert len(seen) == 6
@@ -471,6 +475,20 @@ def test_a_disk_that_fills_while_images_are_read_is_one_line(
 
     monkeypatch.setattr(cache_module, "decode_files", elsewhere)
     with pytest.raises(StudyError, match="no room for the decoded images"):
+        open_cache(files, SIDE, tmp_path / "cache")
+
+
+def test_a_disk_that_does_not_keep_what_is_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = photos(tmp_path / "in", 3)
+
+    def altered(given: Iterable[tuple[int, str]], task: Task) -> Iterator[Row]:
+        yield from workers.decode_files(given, task)
+        flip(Path(task.pixels), -1)
+
+    monkeypatch.setattr(cache_module, "decode_files", altered)
+    with pytest.raises(StudyError, match="altered as soon as it was written; the disk may be fail"):
         open_cache(files, SIDE, tmp_path / "cache")
 
 

@@ -106,14 +106,18 @@ class _Worker:
 
     def __init__(self, task: Task, command: Sequence[str]) -> None:
         self.said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
-        self.process = subprocess.Popen(  # noqa: S603 - this very program
-            [*command, task.to_json()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.said,
-            env=_environment(),
-            bufsize=0,
-        )
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - this very program
+                [*command, task.to_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.said,
+                env=_environment(),
+                bufsize=0,
+            )
+        except OSError:
+            self.said.close()
+            raise
         assert self.process.stdin
         assert self.process.stdout
         self.jobs, self.answers = self.process.stdin, self.process.stdout
@@ -194,7 +198,10 @@ class _Crew:
         self.selector.close()
 
     def _hire(self) -> None:
-        worker = _Worker(self.task, self.command)
+        try:
+            worker = _Worker(self.task, self.command)
+        except OSError as error:
+            raise _cannot_start(str(error.strerror or error)) from None
         self.workers.append(worker)
         self.selector.register(worker.answers, selectors.EVENT_READ, worker)
         worker.give(self.waiting)
@@ -223,7 +230,7 @@ class _Crew:
             worker.process.wait(5)
         status = worker.end()
         if not worker.ready:
-            raise StudyError(f"the process that reads images could not be started: {words}")
+            raise _cannot_start(words)
         if worker.todo:
             row = worker.todo[0][0]
             if worker.late or row in self.crashed:
@@ -255,6 +262,10 @@ class _Crew:
                 worker.late = True
                 worker.process.kill()
         return now
+
+
+def _cannot_start(why: str) -> StudyError:
+    return StudyError(f"the process that reads images could not be started: {why}")
 
 
 def _environment() -> dict[str, str]:
