@@ -32,7 +32,6 @@ AHEAD = 64  # most files that a worker holds, so that it need not wait for the n
 AHEAD_BYTES = 40_000  # one more line, of at most 25 kB, and a pipe is full: writing never waits
 PER_WORKER = 32  # files that are worth starting one more process
 _TICK = 1.0  # seconds between two looks at the clock
-_EXITS = {OUT_OF_MEMORY: "needs more than {memory} MB to decode"}
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,7 @@ class _Worker:
             return None
         *lines, self._half = (self._half + heard).split(b"\n")
         self.since = time.monotonic()
+        self.late = False  # it answered just before it was killed
         return [json.loads(line) for line in lines]
 
     def end(self) -> int:
@@ -248,8 +248,9 @@ class _Crew:
             return "the decoder was killed (signal 9), most likely for lack of memory"
         if status < 0:
             return f"the decoder crashed (signal {-status})"
-        reason = _EXITS.get(status, "the decoder ended the process (status {status})")
-        return reason.format(memory=self.task.memory >> 20, status=status)
+        if status == OUT_OF_MEMORY:
+            return f"needs more than {self.task.memory >> 20} MB to decode"
+        return f"the decoder ended the process (status {status})"
 
     def _look_at_clock(self, looked: float) -> float:
         """Kill who is late; the end of its answers tells the rest."""
