@@ -20,7 +20,7 @@ import torch
 import yaml
 
 import tiny_study
-from headstart import cli, faults, files, pipeline, terminal
+from headstart import cli, faults, files, interrupt, pipeline, terminal
 from headstart.config import Study, StudyError
 from headstart.methods import METHODS
 from headstart.methods.simclr import SimCLR
@@ -97,16 +97,19 @@ def last_line(stderr: str) -> str:
 # --- the disk ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize(
-    "at", ["checkpoint-next.pt", "encoder.safetensors", "features.npz", "results.json"]
+    ("at", "number"),
+    [
+        ("checkpoint-next.pt", errno.ENOSPC),
+        ("encoder.safetensors", errno.EIO),
+        ("features.npz", errno.EACCES),
+        ("results.json", errno.EROFS),
+    ],
 )
 def test_a_disk_that_fails_is_one_line_and_the_next_run_goes_on(
     at: str, number: int, main: Main, peace: Path, tmp_path: Path, no_page: None
 ) -> None:
-    """Every kind of file, and every kind of failure, each once with the other."""
-    if (at, number) not in TRIED:
-        pytest.skip("each file and each failure once is enough")
+    """Every kind of file, and every kind of failure."""
     out = tmp_path / "run"
     real = files.os.replace
 
@@ -130,14 +133,6 @@ def test_a_disk_that_fails_is_one_line_and_the_next_run_goes_on(
     assert code == 0, stderr
     assert before.items() <= finished_work(out).items()
     assert findings(out) == findings(peace)
-
-
-TRIED = {
-    ("checkpoint-next.pt", errno.ENOSPC),
-    ("encoder.safetensors", errno.EIO),
-    ("features.npz", errno.EACCES),
-    ("results.json", errno.EROFS),
-}
 
 
 def test_a_file_that_may_not_grow(main: Main, tmp_path: Path) -> None:
@@ -190,7 +185,7 @@ def test_a_run_folder_may_be_moved(bags: Path, peace: Path, tmp_path: Path, no_p
     tell = tiny_study.Spoken()
     run_study(small(bags), moved, tell)
     assert finished_work(moved) == before
-    assert {what for what, _, _ in tell.bars} <= {"explain"}
+    assert not [what for what, _, _ in tell.bars if what.split()[0] in ("simclr", "classify")]
     assert findings(moved) == findings(peace)
     texts = [path for path in moved.glob("*/*/*") if path.suffix == ".json"]
     assert texts
@@ -347,7 +342,7 @@ def test_memory_that_runs_out_anywhere_else_is_one_line(
 # --- signals and pipes ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_ends_with_one_line_and_the_next_run_goes_on(
     number: signal.Signals,
     main: Main,
@@ -382,17 +377,46 @@ def test_a_signal_saves_ends_with_one_line_and_the_next_run_goes_on(
 LATE = {"checkpoint_minutes": 60}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_outside_of_training_ends_at_once(
-    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals, main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def waits(*_: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         raise AssertionError("went on")
 
     monkeypatch.setattr(pipeline, "extract", waits)
+    was = signal.signal(number, signal.default_int_handler)
+    code, stderr = main(tmp_path / "run")
+    assert signal.signal(number, was) == signal.default_int_handler
+    assert code == 128 + number
+    assert last_line(stderr).startswith(f"stopped by {number.name}")
+
+
+def test_what_a_library_makes_of_an_interruption_is_still_one(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in the middle of a C function it may come out as an error, or not at all."""
+
+    def turned(*_: object) -> None:
+        with contextlib.suppress(interrupt.Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError("could not determine the shape of something")
+
+    monkeypatch.setattr(pipeline, "extract", turned)
     code, stderr = main(tmp_path / "run")
     assert code == 128 + signal.SIGTERM
     assert last_line(stderr).startswith("stopped by SIGTERM")
+
+    def swallowed(run: Any, *_: object) -> None:
+        with contextlib.suppress(interrupt.Interrupted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        pipeline.start(run, 0, "random")  # the next artifact that is asked for
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(pipeline, "extract", swallowed)
+    code, stderr = main(tmp_path / "run")
+    assert code == 128 + signal.SIGTERM
 
 
 SECOND = """

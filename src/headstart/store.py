@@ -134,7 +134,6 @@ class Store:
 
         ``label`` is for people and is no part of the key. A damaged artifact is unfinished again.
         """
-        interrupt.check()  # a signal may have come where an exception is lost
         entry = self._place(verb, label, settings, inputs)
         entry.folder.mkdir(parents=True, exist_ok=True)
         if entry.folder not in self._sound and entry.done:
@@ -152,6 +151,7 @@ class Store:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        interrupt.check()  # a signal may have come where an exception is lost
         return Entry(self.root / verb / f"{label}-{key}", key, tuple(inputs))
 
     def _look(self, entry: Entry) -> None:
