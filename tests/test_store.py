@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart import store as store_module
-from headstart.store import VERSIONS, Entry, Store, write_json, write_text
+from headstart.store import (
+    VERSIONS,
+    Entry,
+    FinishedStore,
+    Store,
+    UnfinishedError,
+    write_json,
+    write_text,
+)
 
 
 def test_key_depends_on_verb_settings_and_inputs_and_not_on_the_label(tmp_path: Path) -> None:
@@ -126,3 +134,15 @@ def test_a_write_that_dies_leaves_the_old_file(
     write_text(path, "naïve – 名")
     assert path.read_text(encoding="utf8") == "naïve – 名"
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_a_finished_store_finds_what_is_whole_and_makes_nothing(tmp_path: Path) -> None:
+    made = Store(tmp_path).entry("index", "images", {"files": "abc"})
+    closed = FinishedStore(tmp_path)
+    with pytest.raises(UnfinishedError, match="index/images"):
+        closed.entry("index", "images", {"files": "abc"})  # begun, not whole
+    made.finish({}, time.perf_counter())
+    assert closed.entry("index", "images", {"files": "abc"}) == made
+    with pytest.raises(UnfinishedError, match="extract/x"):
+        closed.entry("extract", "x", {}, [made])
+    assert not (tmp_path / "extract").exists()
