@@ -56,11 +56,9 @@ def lines(results: tables.Results) -> list[str]:
     view = explanations(results)
     if view is None:
         return ["Nothing was explained: explain.images or explain.attributions is empty."]
-    said: list[str] = [line for part in view["likeness"][:1] for line in part["sentences"]]
-    said += [line for part in view["focus"][:1] for line in part["sentences"]]
-    if view["background"]:
-        said += view["background"]["sentences"]
-    return said + view["notes"]
+    parts = [*view["likeness"][:1], *view["focus"][:1], *filter(None, [view["background"]])]
+    said: list[str] = [line for part in parts for line in part["sentences"]]
+    return [*said, *view["notes"]]
 
 
 def gallery(results: tables.Results) -> View | None:
