@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart import store as store_module
-from headstart.store import VERSIONS, Entry, Store, locked, write_json, write_text
+from headstart.store import (
+    VERSIONS,
+    Entry,
+    FinishedStore,
+    Store,
+    UnfinishedError,
+    locked,
+    write_json,
+    write_text,
+)
 
 
 def test_key_depends_on_verb_settings_and_inputs_and_not_on_the_label(tmp_path: Path) -> None:
@@ -319,3 +328,15 @@ def test_a_file_system_without_locks_is_said(
         assert told == [
             f"{tmp_path}: cannot be locked (No locks available); start no second run in this folder"
         ]
+
+
+def test_a_finished_store_finds_what_is_whole_and_makes_nothing(tmp_path: Path) -> None:
+    made = Store(tmp_path).entry("index", "images", {"files": "abc"})
+    closed = FinishedStore(tmp_path)
+    with pytest.raises(UnfinishedError, match="index/images"):
+        closed.entry("index", "images", {"files": "abc"})  # begun, not whole
+    made.finish({}, time.perf_counter())
+    assert closed.entry("index", "images", {"files": "abc"}) == made
+    with pytest.raises(UnfinishedError, match="extract/x"):
+        closed.entry("extract", "x", {}, [made])
+    assert not (tmp_path / "extract").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -32,6 +33,47 @@ FILES += [Found("unlabeled/alice/5_a.jpg", "/y/5"), Found("unlabeled/6_d.jpg", "
 
 
 # --- reading -----------------------------------------------------------------------------------
+
+
+CELLS = st.sampled_from(
+    ["id", "file", "group", "a", "3_a", "1_a.jpg", "", " ", '"', "é", "\0", "x,y"]
+)
+TABLES = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=8).map(
+        lambda lines: "\n".join(["id,group", *lines]).encode()
+    ),
+)
+
+
+@given(TABLES)
+@settings(max_examples=150, deadline=None)
+def test_any_table_gives_groups_or_one_line(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(content)
+        file.flush()
+        _groups_or_one_line(file.name)
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_any_pattern_gives_groups_or_one_line(spec: str) -> None:
+    _groups_or_one_line(spec)
+
+
+def _groups_or_one_line(spec: str) -> None:
+    refused = ""
+    try:
+        groups = read_groups(spec, FILES)
+    except StudyError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith("--groups ")
+        assert refused.isprintable()
+        return
+    assert len(groups) == len(FILES)
+    assert all(isinstance(group, str) for group in groups)
+    assert any(groups[:4])
 
 
 def test_folders_below_the_class_are_groups() -> None:

@@ -166,6 +166,8 @@ def test_a_worker_that_does_not_start_is_one_line(tmp_path: Path, picture: Path)
     with pytest.raises(StudyError, match=r"images could not be started: no such module$"):
         run(place(tmp_path, 1), [str(picture)], (*SABOTAGED, "nostart"))
     assert not children()
+    with pytest.raises(StudyError, match=r"images could not be started: No such file or directory"):
+        run(place(tmp_path, 1), [str(picture)], ("/no/such/program",))
     command = (sys.executable, "-c", "import headstart_is_not_there")
     with pytest.raises(StudyError, match="ModuleNotFoundError: No module named 'headstart_is_not"):
         run(place(tmp_path, 1), [str(picture)], command)

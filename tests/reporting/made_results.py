@@ -529,6 +529,7 @@ def _explanations(knobs: Knobs) -> dict[str, Any]:
                 "high": 0.3 if knobs.seeds > 1 else None,
                 "images": 32 if knobs.seeds > 1 else 0,
                 "passed": True if knobs.seeds > 1 else None,
+                "complexity": estimate(0.04),
                 "sentence": "the maps depend on what the network learned",
             }
             for name in names

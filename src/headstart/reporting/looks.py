@@ -30,11 +30,15 @@ def explanations(results: tables.Results) -> View | None:
     if found is None and not results["explained"] and not results["attribution_similarity"]:
         return None
     found = found or {}
+    compared = likeness(results)
+    for part in compared[1:]:  # what holds for all attributions is said once
+        if part["sentences"] == [NO_CEILING]:
+            part["sentences"] = []
     return {
         "about": _about(found),
         "notes": [words.sentence(line) for line in found.get("notes", [])],
         "gallery": gallery(results),
-        "likeness": likeness(results),
+        "likeness": compared,
         "raw": raw_table(results),
         "splits": split_table(results),
         "sanity": [_sanity(row) for row in found.get("sanity", [])],
@@ -52,11 +56,9 @@ def lines(results: tables.Results) -> list[str]:
     view = explanations(results)
     if view is None:
         return ["Nothing was explained: explain.images or explain.attributions is empty."]
-    said = [line for part in view["likeness"][:1] for line in part["sentences"]]
-    said += [line for part in view["focus"][:1] for line in part["sentences"]]
-    if view["background"]:
-        said += view["background"]["sentences"]
-    return said + view["notes"]
+    parts = [*view["likeness"][:1], *view["focus"][:1], *filter(None, [view["background"]])]
+    said: list[str] = [line for part in parts for line in part["sentences"]]
+    return [*said, *view["notes"]]
 
 
 def gallery(results: tables.Results) -> View | None:
@@ -137,8 +139,6 @@ def faithfulness(rows: Sequence[tables.Record]) -> View | None:
     by_arm: dict[str, dict[str, tables.Record]] = defaultdict(dict)
     for row in rows:
         by_arm[row["arm"]][row["attribution"]] = row
-    worse = [row for row in rows if row["sentence"].endswith("no better than a random order")]
-    trained = [row for row in worse if not row["arm"].startswith("random/")]
     return {
         "attributions": [_plain(name) for name in names],
         "images": words.count(max(row["images"] for row in rows)),
@@ -146,7 +146,7 @@ def faithfulness(rows: Sequence[tables.Record]) -> View | None:
             (words.arm_label(arm), [_gaps(found.get(name)) for name in names])
             for arm, found in by_arm.items()
         ],
-        "sentence": _faithful_sentence(rows, trained),
+        "sentences": [_faithful_sentence(name, rows) for name in names],
     }
 
 
@@ -280,6 +280,10 @@ def _sanity(row: tables.Record) -> str:
             f" (two seeds minus random weights: {_signed(row['difference'])} "
             f"[{_signed(row['low'])}, {_signed(row['high'])}])"
         )
+    if row["complexity"]["value"] is not None:
+        more = words.percent(abs(row["complexity"]["value"]))
+        way = "more" if row["complexity"]["value"] >= 0 else "less"
+        ends += f"; under random weights maps are {more} {way} complex"
     return words.sentence(f"{name}: {row['sentence']}{ends}")
 
 
@@ -289,16 +293,15 @@ def _gaps(row: tables.Record | None) -> View | None:
     return {gap: _estimate(row[gap]) for gap in ("deletion", "insertion")}
 
 
-def _faithful_sentence(rows: Sequence[tables.Record], worse: Sequence[tables.Record]) -> str:
-    trained = [row for row in rows if not row["arm"].startswith("random/")]
-    if not worse:
-        return (
-            "Every trained arm's maps point at what moves its answer, better than a random order."
-        )
-    names = [f"{words.arm_label(row['arm'])} ({_plain(row['attribution'])})" for row in worse]
+def _faithful_sentence(name: str, rows: Sequence[tables.Record]) -> str:
+    own = [r for r in rows if r["attribution"] == name and not r["arm"].startswith("random/")]
+    better = [
+        sum(row[gap]["low"] is not None and row[gap]["low"] > 0 for row in own)
+        for gap in ("deletion", "insertion")
+    ]
     return (
-        f"{len(worse)} of {len(trained)} kinds of map of trained arms are no better than a random "
-        f"order: {words.listed(names)}."
+        f"{_plain(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
+        f"deletion, for {better[1]} by insertion."
     )
 
 

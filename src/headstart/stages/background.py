@@ -18,8 +18,9 @@ import torch
 
 from headstart.data.splits import stratified_sample
 from headstart.reporting.words import arm_label
-from headstart.stages.faithful import first_networks, interval
+from headstart.stages.faithful import first_networks
 from headstart.stages.families import grouped
+from headstart.stages.likeness import interval, known
 from headstart.stages.maps import UNTRAINED, Atlas, Network
 from headstart.stages.objects import Objects
 from headstart.stats.bootstrap import Resampling
@@ -145,8 +146,8 @@ def _row(atlas: Atlas, arm: str, answers: Answers, scenes: Scenes) -> dict[str, 
         "paste_cost": interval(found.paste_cost),
         "skill": interval(found.skill),
         "skill_p": found.skill_p,
-        "follows": _known(found.follows),
-        "expected": _known(found.expected),
+        "follows": known(found.follows),
+        "expected": known(found.expected),
         "follows_more": interval(found.follows_more),
         "worst_group": _worst_group(atlas, answers, scenes),
         "warnings": list(found.warnings),
@@ -249,7 +250,3 @@ def _centre_row(atlas: Atlas, arm: str, falls: Mapping[str, Doubles]) -> dict[st
         **{name: interval(value) for name, value in found.items()},
         "sentence": f"{arm_label(arm)}: {said}",
     }
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

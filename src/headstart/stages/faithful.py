@@ -16,8 +16,8 @@ import torch
 
 from headstart.data.splits import stratified_sample
 from headstart.reporting.words import arm_label
+from headstart.stages.likeness import interval
 from headstart.stages.maps import TRUE, UNTRAINED, Atlas, Network
-from headstart.stats.intervals import Interval
 from headstart.store import Entry
 from headstart.types import Doubles, Ints
 
@@ -97,9 +97,3 @@ def _row(
         **{gap: interval(found[gap]) for gap in GAPS},
         "sentence": f"{arm_label(arm)}, {name.replace('_', ' ')}: {said}",
     }
-
-
-def interval(found: Interval) -> dict[str, float | None]:
-    """A value and its 95 % limits as JSON has them: null where not known."""
-    parts = {"value": found.value, "low": found.low, "high": found.high}
-    return {name: float(part) if np.isfinite(part) else None for name, part in parts.items()}

@@ -13,8 +13,7 @@ import numpy as np
 
 from headstart.attributions.localisation import Localisation, centred, localise
 from headstart.reporting.words import arm_label
-from headstart.stages.faithful import interval
-from headstart.stages.likeness import mean_over
+from headstart.stages.likeness import interval, known, mean_over
 from headstart.stages.maps import TRUE, UNTRAINED, Atlas, Bools
 from headstart.stages.objects import Objects
 from headstart.stages.run import Cell
@@ -104,9 +103,7 @@ def _row(
     if arm == UNTRAINED:
         return row
     difference = {"value": compared.difference, "low": compared.low, "high": compared.high}
-    row["against_untrained"] = {
-        key: float(value) if np.isfinite(value) else None for key, value in difference.items()
-    }
+    row["against_untrained"] = {key: known(value) for key, value in difference.items()}
     row["verdict"] = compared.verdict
     row["sentence"] = f"{arm_label(arm)}, {name.replace('_', ' ')}: {compared.sentence}"
     return row

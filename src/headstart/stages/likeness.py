@@ -17,13 +17,19 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import sobel
 
-from headstart.attributions.similarity import MEASURES, compare_images
+from headstart.attributions.similarity import (
+    MEASURES,
+    compare_images,
+    edges,
+    emprt,
+    shuffled_pairing,
+)
 from headstart.reporting.words import arm_label
 from headstart.stages.maps import ANSWERS, TARGETS, TRUE, Atlas, Bools, MapsOf
 from headstart.stages.run import Cell
-from headstart.types import Doubles, Floats, Ints
+from headstart.stats.intervals import Interval
+from headstart.types import Doubles
 
 PRIMARY = "spearman"
 
@@ -108,10 +114,10 @@ class Pairs:
         return found
 
     @cached_property
-    def edges(self) -> dict[str, Table]:
+    def on_edges(self) -> dict[str, Table]:
         """Each arm's maps beside the edges of the photos."""
         photos = self.atlas.data.images(self.atlas.positions)
-        drawn = edges_of(photos.centred(np.arange(len(photos))).cpu().numpy())
+        drawn = edges(photos.centred(np.arange(len(photos))).cpu().numpy())
         other = MapsOf(drawn, np.ones(len(drawn), dtype=bool))
         return {
             arm: _measured(self._maps(self.atlas.cells(arm)[0], TRUE), other)
@@ -119,12 +125,10 @@ class Pairs:
         }
 
     def shuffled(self, a: str, b: str) -> Table:
-        """Each image under one arm with the next of its class under the other."""
-        one, two = self._couples(a, b)[0]
-        order = another(self.atlas.labels)
-        other = self._maps(two, TRUE)
-        use = other.usable[order] & (order != np.arange(len(order)))
-        return _measured(self._maps(one, TRUE), MapsOf(other.maps[order], use))
+        """Each image under one arm with another of its class under the other."""
+        one, two = (self._maps(cell, TRUE) for cell in self._couples(a, b)[0])
+        use = one.usable & two.usable
+        return shuffled_pairing(one.maps, two.maps, self.atlas.labels, use)
 
     @cached_property
     def _compared(self) -> _Compared:
@@ -175,7 +179,7 @@ class Pairs:
         return {
             "floor": means(self.floor),
             "shuffled": means(self.shuffled(a, b)),
-            "edges": means(mean_table([self.edges[a], self.edges[b]], count)),
+            "edges": means(mean_table([self.on_edges[a], self.on_edges[b]], count)),
             "ceiling": means(mean_table(ceilings, count)) if len(ceilings) == 2 else None,
         }
 
@@ -216,9 +220,23 @@ class Pairs:
                 "high": known(found.high),
                 "images": found.n,
                 "passed": found.passed,
+                "complexity": interval(self._complexity()),
                 "sentence": found.sentence,
             }
         ]
+
+    def _complexity(self) -> Interval:
+        """How much more complex maps become when all weights are random (eMPRT), over the arms."""
+        from headstart.stats.focus import means as with_limits
+
+        null = self._maps(self.atlas.untrained[0], TRUE)
+        rises = []
+        for arm in self.atlas.arms:
+            own = self._maps(self.atlas.cells(arm)[0], TRUE)
+            use = own.usable & null.usable
+            rises.append(np.where(use, emprt(own.maps, null.maps), np.nan))
+        column = mean_over(rises, len(self.atlas.positions))
+        return with_limits({"emprt": column}, plan=self.atlas.plan)["emprt"]
 
 
 class _Compared(dict[tuple[Cell, Cell, str], Table]):
@@ -232,22 +250,6 @@ class _Compared(dict[tuple[Cell, Cell, str], Table]):
         one, two, target = key
         self[key] = _measured(self.pairs._maps(one, target), self.pairs._maps(two, target))
         return self[key]
-
-
-def edges_of(photos: Floats) -> Floats:
-    """How steep the grey of photos (M, 3, H, W) is at each pixel: Sobel's filter, (M, H, W)."""
-    grey = photos.mean(axis=1)
-    steep: Floats = np.hypot(sobel(grey, axis=1), sobel(grey, axis=2)).astype(np.float32)
-    return steep
-
-
-def another(labels: Ints) -> Ints:
-    """(M,) for each image the next one of its class, round and round; itself where it is alone."""
-    order = np.arange(len(labels))
-    for c in np.unique(labels):
-        mine = np.flatnonzero(labels == c)
-        order[mine] = np.roll(mine, -1)
-    return order
 
 
 def mean_table(tables: Sequence[Table], count: int) -> Table:
@@ -271,6 +273,11 @@ def means(table: Table) -> dict[str, float | None]:
         name: float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
         for name, values in table.items()
     }
+
+
+def interval(found: Interval) -> dict[str, float | None]:
+    """A value and its 95 % limits as JSON has them: null where not known."""
+    return {name: known(float(part)) for name, part in found._asdict().items()}
 
 
 def known(value: float) -> float | None:

@@ -139,16 +139,10 @@ def _draw(run: Run, looked: Looked, maps: Sequence[Floats], photo: Floats) -> No
     from headstart.reporting.words import arm_label, percent
 
     seen = photo.transpose(1, 2, 0).astype(np.float64) * 255
+    columns = [Column(("picture", ""), (seen,))]
+    for a, arm in enumerate(looked.arms):
+        share = percent(float(looked.probabilities[a, looked.target[a]])).replace("\u00a0", " ")
+        told = f"{looked.classes[looked.target[a]]} {share}"
+        columns.append(Column((arm_label(arm), told), tuple(coloured(m, photo) for m in maps[a])))
     names = [name.replace("_", " ") for name in run.study.explain.attributions]
-    columns = [
-        Column(
-            (
-                arm_label(arm),
-                f"{looked.classes[looked.target[a]]} "
-                f"{percent(float(looked.probabilities[a, looked.target[a]]))}",
-            ),
-            (seen, *(coloured(values, photo) for values in maps[a])),
-        )
-        for a, arm in enumerate(looked.arms)
-    ]
-    draw_sheet(["picture", *names], columns, looked.sheet)
+    draw_sheet(names, columns, looked.sheet)
