@@ -127,7 +127,7 @@ def test_a_larger_study_takes_up_what_is_there(
     assert before.items() <= after.items()
     new = {name.split("/")[0] for name in after.keys() - before.keys()}
     wanted = {
-        "seeds": {"pretrain", "extract", "classify", "evaluate", "gates", "compare"},
+        "seeds": {"pretrain", "extract", "classify", "evaluate", "explain", "gates", "compare"},
         "label_fractions": {"classify", "evaluate", "gates", "compare"},
         "only": {"pretrain", "extract", "classify", "evaluate", "explain", "gates", "compare"},
     }
