@@ -28,10 +28,10 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished_study(bags: Path) -> Study:
-    """What ``finished`` was asked: every method at two label fractions."""
+    """What ``finished`` was asked: every method at two label fractions, with masks."""
     import tiny_study
 
-    return tiny_study.study(bags, label_fractions=[0.5, 1.0])
+    return tiny_study.study(bags, label_fractions=[0.5, 1.0], explain={"masks": str(bags)})
 
 
 @pytest.fixture(scope="session")

@@ -156,7 +156,7 @@ WRONG = [
     ({"classify": {"protocols": ["linar"]}}, "classify.protocols.0"),
     ({"classify": {"finetune": {"lrs": []}}}, "classify.finetune.lrs"),
     ({"classify": {"finetune": {"lrs": [float("inf")]}}}, "classify.finetune.lrs.0"),
-    ({"explain": {"attributions": "saliency"}}, "explain.attributions"),
+    ({"explain": {"attributions": 3}}, "explain.attributions"),
     ({"methods": None}, "methods"),
     ({"methods": 5}, "methods"),
     ({"methods": {"moco": 5}}, "methods.moco"),
@@ -229,6 +229,19 @@ def test_relative_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) ->
     assert settings["data"]["labeled"] == "/abs/labeled"
     assert settings["data"]["cache"] == str(file.parent / "cache")
     assert settings["encoder"]["weights"] == str(file.parent / "body.pth")
+
+
+def test_masks_are_taken_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("explain: {masks: outlines, images: 4}", encoding="utf8")
+    study = build_study([("file", read_study_file(file))])
+    assert study.explain.masks == tmp_path / "outlines"
+
+
+@pytest.mark.parametrize("given", ["saliency,occlusion", ["saliency", "occlusion", "saliency"]])
+def test_attributions_may_be_one_line_and_count_once(given: Any) -> None:
+    study = build_study([("test", {"explain": {"attributions": given}})])
+    assert study.explain.attributions == ("saliency", "occlusion")
 
 
 def test_home_is_spelled_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

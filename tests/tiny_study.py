@@ -42,7 +42,7 @@ def settings(bags: Path | None = None, **changes: Any) -> dict[str, Any]:
         "classify": {
             "finetune": {"epochs": 2, "lrs": [0.1], "weight_decays": [1e-4], "min_steps": 4}
         },
-        "explain": {"images": 9, "pictures": 2},
+        "explain": {"images": 9, "pictures": 3, "faithfulness_images": 2, "replicates": 100},
         "compare": {"replicates": 200},
         "engine": {"device": "cpu", "precision": "32", "threads": 1},
     }

@@ -170,7 +170,7 @@ class Pretrain(Frozen):
     check_epochs: Annotated[float, Field(gt=0)] = 1.0
     """Collapse is looked for every so many epochs."""
     on_collapse: Literal["stop", "warn"] = "stop"
-    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0
     """Between two checkpoints; a training killed goes on from the last one."""
 
 
@@ -205,13 +205,30 @@ class Classify(Frozen):
 
 
 class Explain(Frozen):
-    """Attribution maps: on how many test images, and which."""
+    """Where the networks look: on how many test images, by which attributions, with what masks."""
 
     images: Annotated[int, Field(ge=0)] = 96
     """A stratified sample of the test images; 0 explains nothing."""
     attributions: tuple[str, ...] = ("saliency", "integrated_gradients")
+    """Of saliency, integrated_gradients, smoothgrad, gradient_shap, grad_cam and occlusion."""
+    faithfulness_images: Annotated[int, Field(ge=0)] = 24
+    """On how many of the images the most important parts are taken away and put back; 0: not."""
+    masks: Path | None = None
+    """Where the object is: a folder of PNG masks, a COCO file (.json) or boxes (.csv)."""
+    background_images: Annotated[int, Field(ge=0)] = 1000
+    """At most so many masked test images are put on other backgrounds; 0: none."""
+    replicates: Annotated[int, Field(ge=100)] = 2000
+    """Of the bootstrap over images."""
     pictures: Annotated[int, Field(ge=0)] = 6
     """How many of the images are drawn for people."""
+
+    @field_validator("attributions", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Accept ``saliency,occlusion`` for a list of the two, and each name once."""
+        if isinstance(value, str):
+            value = [name.strip() for name in value.split(",") if name.strip()]
+        return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
 
 
 class Compare(Frozen):
@@ -415,6 +432,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
     _anchor(data, ("unlabeled", "labeled", "cache"), path.parent)
     if isinstance(data, dict) and str(data.get("groups", "")).lower().endswith(".csv"):
         _anchor(data, ("groups",), path.parent)
+    _anchor(settings.get("explain"), ("masks",), path.parent)
     encoder = settings.get("encoder")
     if isinstance(encoder, dict) and encoder.get("weights") not in ("random", "pretrained"):
         _anchor(encoder, ("weights",), path.parent)

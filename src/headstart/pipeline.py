@@ -5,13 +5,17 @@ index → pretrain → extract → classify → evaluate → explain → compare
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from headstart.attributions import ATTRIBUTIONS
-from headstart.config import Study, StudyError
+from headstart.config import Study, StudyError, build_study
 from headstart.engine import Engine
 from headstart.stages.check import Checked, card, write_card
 from headstart.stages.classify import classify
@@ -21,11 +25,17 @@ from headstart.stages.explain import explain
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import index
+from headstart.stages.objects import Objects, find_objects
+from headstart.stages.one_image import Looked
+from headstart.stages.one_image import explain_image as look
 from headstart.stages.pretrain import pretrain, start
-from headstart.stages.report import Outcome, report
+from headstart.stages.report import Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
-from headstart.store import Entry, Store
+from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
+
+Layers = Sequence[tuple[str, Mapping[str, Any]]]
+"""Settings over settings, each with where it comes from."""
 
 
 def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:
@@ -44,19 +54,104 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
         StudyError: the user's mistake, in one line.
     """
     begun = time.time()
-    run = _open(study, out, tell or Silence())
+    with _opened(study, out, tell or Silence()) as run:
+        return _whole(run, Asked(command, begun))
+
+
+def _whole(run: Run, asked: Asked) -> Outcome:
+    """All eight verbs."""
+    study = run.study
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
+    objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
     for line in card(run, data)["lines"]:
         run.tell.line(line)
     grid = Grid()
     for seed in study.seeds:
         _run_seed(run, data, seed, grid)
     review_lookalikes(run, data, grid)
-    explained = explain(run, data, grid.classifiers)
+    return _answer(run, data, grid, objects, asked)
+
+
+def explain_run(
+    folder: Path, changes: Layers = (), tell: Tell | None = None, command: str = ""
+) -> Outcome:
+    """Explain the networks of a finished run anew, under other settings, and train nothing.
+
+    Args:
+        folder: the run.
+        changes: settings laid over those of the run; those of ``explain`` may change.
+        tell: who is told of progress.
+        command: how it was asked for.
+
+    Returns:
+        The results and the report, written anew.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    begun = time.time()
+    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, earlier):
+        return _answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
+
+
+def explain_image(
+    folder: Path,
+    picture: Path,
+    target: str | None = None,
+    changes: Layers = (),
+    tell: Tell | None = None,
+) -> Looked:
+    """Show one picture to the networks of a finished run; see ``stages.one_image``.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
+        return look(run, data, grid, picture, target)
+
+
+def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: Asked) -> Outcome:
+    """What is left when all cells are judged: explain, compare, report."""
+    explained = explain(run, data, grid, objects)
     gates = check_gates(run, data, grid)
     compared = compare(run, data, grid, gates)
-    return report(run, data, grid, explained, compared, (command, begun))
+    return report(run, data, grid, explained, compared, asked)
+
+
+@contextmanager
+def _taken_up(
+    folder: Path, changes: Layers, tell: Tell
+) -> Iterator[tuple[Run, Dataset, Grid, Mapping[str, Any]]]:
+    """A finished run with its data and its cells, and its provenance; nothing is computed."""
+    path = folder / "results.json"
+    if not path.is_file():
+        raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
+    try:
+        results = json.loads(path.read_text(encoding="utf8"))
+        stored, earlier = results["study"], results["provenance"]
+    except (ValueError, KeyError, TypeError):
+        raise StudyError(f"{path}: not the results of a run") from None
+    if earlier.get("precision"):  # "auto" may mean something else on this machine
+        stored["engine"]["precision"] = earlier["precision"]
+    with _opened(build_study([(str(path), stored), *changes]), folder, tell) as run:
+        found, grid = replace(run, store=FinishedStore(folder)), Grid()
+        try:
+            data = index(found)
+            for seed in run.study.seeds:
+                _run_seed(found, data, seed, grid)
+        except UnfinishedError as missing:
+            raise StudyError(_unfinished(folder, missing)) from None
+        yield run, data, grid, earlier
+
+
+def _unfinished(folder: Path, missing: UnfinishedError) -> str:
+    if missing.verb == "index":
+        return f"{folder}: its images are not what they were; explain needs them unchanged"
+    return (
+        f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
+        "another version; run its own command again first (explain trains nothing)"
+    )
 
 
 def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
@@ -67,8 +162,8 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
     Raises:
         StudyError: the user's mistake, in one line.
     """
-    run = _open(study, out, tell or Silence())
-    return write_card(run, index(run))
+    with _opened(study, out, tell or Silence()) as run:
+        return write_card(run, index(run))
 
 
 def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
@@ -96,6 +191,10 @@ def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Gri
     features = extract(run, data, encoder, f"{method}-seed{seed}")
     grid.extracted[method, seed] = features
     for cell, classifier in classify(run, data, cells, encoder, features).items():
+        info = classifier.info
+        if info["status"] != "ok":
+            grid.stopped[cell] = (info["status"], info["reason"])
+            continue
         grid.classifiers[cell] = (encoder, classifier)
         grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))
 
@@ -114,8 +213,9 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
             yield Cell(method, protocol, seed, fraction)
 
 
-def _open(study: Study, out: Path, tell: Tell) -> Run:
-    """The run folder, made or found again; what could fail late is asked for now."""
+@contextmanager
+def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
+    """The run folder, made or found again and locked; what could fail late is asked for now."""
     for name in study.explain.attributions:
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
@@ -127,4 +227,5 @@ def _open(study: Study, out: Path, tell: Tell) -> Run:
         probe.unlink()
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror or error}") from None
-    return Run(study, out, Store(out), Engine(study.engine), tell)
+    with locked(out, tell.line):
+        yield Run(study, out, Store(out, tell.line), Engine(study.engine, tell.line), tell)

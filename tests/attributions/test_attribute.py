@@ -35,6 +35,8 @@ class Net(nn.Module):
             nn.BatchNorm2d(6),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
+            nn.Conv2d(6, 6, 3, padding=1),
+            nn.ReLU(),
             nn.Conv2d(6, 6, 3, stride=2),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(3),
@@ -198,7 +200,7 @@ def test_computes_in_float32_under_autocast(name, images):
     assert torch.equal(inside, expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(ATTRIBUTIONS.keys() - {"grad_cam"}))
 @pytest.mark.parametrize("model", [Constant(), Average()], ids=["constant", "average"])
 def test_a_model_that_looks_nowhere_has_no_map(name, model):
     x = torch.full((3, 3, 16, 16), 0.4)

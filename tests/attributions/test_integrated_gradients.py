@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+from typing import ClassVar
 
 import pytest
 import torch
@@ -90,21 +90,25 @@ class Wiggle(nn.Module):
         return torch.stack([score, -score], 1)
 
 
-@pytest.mark.parametrize(("waves", "steps"), [(1, 32), (28, 64), (60, 128), (120, 256)])
-def test_takes_as_many_steps_as_it_needs(waves, steps, monkeypatch):
+@pytest.mark.parametrize(("waves", "passes"), [(1, 27), (8, 81), (16, 243)])
+def test_takes_as_many_steps_as_it_needs_and_none_twice(waves, passes):
+    """A level has all points of the one before: the passes are those of the last level alone."""
+
+    class Counted(Wiggle):
+        points: ClassVar[list[float]] = []
+
+        def forward(self, x):
+            if torch.is_grad_enabled():
+                self.points.extend(x[:, 0, 0, 0].tolist())
+            return super().forward(x)
+
     x, target = torch.full((1, 3, 4, 4), 0.43), torch.tensor([0])
-    taken = []
-    module = importlib.import_module("headstart.attributions.integrated_gradients")
-    original = module._path_integral
-
-    def spy(model, x, target, baseline, steps, batch_size):
-        taken.append(steps)
-        return original(model, x, target, baseline, steps, batch_size)
-
-    monkeypatch.setattr(module, "_path_integral", spy)
-    found = attribute(Wiggle(waves), x, target, "integrated_gradients")
+    Counted.points.clear()
+    found = attribute(Counted(waves), x, target, "integrated_gradients", batch_size=10)
     assert bool(found.converged.all())
-    assert max(taken) == steps
+    black = sorted(point for point in Counted.points if point < 0.43)
+    middles = [0.43 * (i + 0.5) / passes for i in range(passes)]
+    torch.testing.assert_close(torch.tensor(black), torch.tensor(middles), atol=1e-5, rtol=0)
 
 
 def test_says_so_when_it_does_not_converge():

@@ -127,6 +127,35 @@ def test_mistakes_in_a_table_are_one_line(
     assert "\n" not in str(error.value)
 
 
+def groups_or_line(spec: str) -> str:
+    """What is told of a specification; nothing where every image got its group."""
+    try:
+        assert len(read_groups(spec, FILES)) == len(FILES)
+    except StudyError as error:
+        return str(error)
+    return ""
+
+
+@given(
+    content=st.binary(max_size=60)
+    | st.text("id,group\n\"'/1_a.jpg\0\r;", max_size=80).map(str.encode)
+    | st.text('a1_.jpg",\n\r\0', max_size=60).map(lambda t: f"id,group\n{t}".encode())
+)
+def test_any_bytes_give_a_line_or_groups(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    line = groups_or_line(str(path))
+    assert line == "" or line.startswith(f"--groups {path}: ")
+    assert "\n" not in line
+
+
+@given(spec=st.text(max_size=30))
+def test_any_text_gives_a_line_or_groups(spec: str) -> None:
+    assert "\n" not in groups_or_line(spec)
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

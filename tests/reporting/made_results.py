@@ -41,6 +41,7 @@ class Knobs:
     collapsed: str | None = "simsiam"
     per_class: int = 36
     images: int = 4
+    masks: str | None = "exact"
     pretrained: tuple[str, ...] = ("moco", "simclr", "simsiam", "byol")
     draw: int = 0
 
@@ -72,6 +73,7 @@ def build(knobs: Knobs | None = None) -> dict[str, Any]:
         "label_saving": _savings(knobs),
         "attribution_similarity": _similarity(knobs, rng),
         "explained": _explained(knobs, rng),
+        "explanations": _explanations(knobs),
         "warnings": ["The pool holds 12 images smaller than 64 pixels."],
         "provenance": _provenance(),
     }
@@ -426,26 +428,58 @@ def _savings(knobs: Knobs) -> list[dict[str, Any]]:
 def _similarity(knobs: Knobs, rng: np.random.Generator) -> list[dict[str, Any]]:
     pairs = [("simclr/finetune", "supervised/supervised"), ("moco/finetune", "simclr/finetune")]
     return [
-        {
-            "arm_a": a,
-            "arm_b": b,
-            "seed": seed,
-            "attribution": attribution,
-            "rmse": 0.18,
-            "ssim": float(0.35 + 0.05 * rng.random()),
-            "spearman": 0.41,
-            "top_iou": 0.22,
-            "pearson": 0.44,
-            "floor_rmse": 0.24,
-            "floor_ssim": 0.27,
-            "floor_spearman": 0.15,
-            "images": 32,
-            "left_out": 1,
-        }
-        for a, b in pairs
-        for attribution in ("saliency", "integrated_gradients")
-        for seed in range(knobs.seeds)
+        _similarity_row(knobs, rng, pair, about)
+        for pair in pairs
+        for about in [
+            (attribution, target, answers)
+            for attribution in ("saliency", "integrated_gradients")
+            for target in ("true class", "own prediction")
+            for answers in ("all", "both right", "one right", "both wrong")
+        ]
     ]
+
+
+def _similarity_row(
+    knobs: Knobs,
+    rng: np.random.Generator,
+    pair: tuple[str, str],
+    about: tuple[str, str, str],
+) -> dict[str, Any]:
+    attribution, target, answers = about
+    measures = {"rmse": 0.18, "spearman": 0.41, "top_iou": 0.22, "pearson": 0.44}
+    measures["ssim"] = float(0.35 + 0.05 * rng.random())
+    row = {
+        "arm_a": pair[0],
+        "arm_b": pair[1],
+        "seeds": list(range(min(2, knobs.seeds))),
+        "attribution": attribution,
+        "target": target,
+        "answers": answers,
+        **measures,
+        "images": 32,
+        "left_out": 1,
+    }
+    if (target, answers) != ("true class", "all"):
+        return row
+    null = {"rmse": 0.24, "ssim": 0.27, "spearman": 0.15, "top_iou": 0.1, "pearson": 0.02}
+    two = knobs.seeds > 1
+    return {
+        **row,
+        "nulls": {
+            "floor": null,
+            "shuffled": null,
+            "edges": dict.fromkeys(null),
+            "ceiling": {**null, "spearman": 0.6} if two else None,
+        },
+        "calibrated": {
+            "value": 0.58 if two else None,
+            "low": 0.52 if two else None,
+            "high": 0.66 if two else None,
+            "images": 32,
+        },
+        "verdict": "same" if two else "no_ceiling",
+        "sentence": "these two look at the same things" if two else "can't tell: a second seed",
+    }
 
 
 def _explained(knobs: Knobs, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -455,17 +489,146 @@ def _explained(knobs: Knobs, rng: np.random.Generator) -> list[dict[str, Any]]:
         arms = [
             {
                 "arm": arm,
+                "seed": 0,
                 "predicted": true if rng.random() < 0.7 else knobs.classes[0],
                 "probability": float(rng.uniform(0.3, 0.98)),
                 "maps": {
                     name: f"explain/{arm.replace('/', '-')}/{name}/{i}.png"
                     for name in ("saliency", "integrated_gradients")
                 },
+                "scale": {"saliency": 0.013, "integrated_gradients": 1.7},
             }
             for arm in EXPLAINED
         ]
-        made.append({"id": f"{i:04x}", "true": true, "photo": f"explain/{i}.png", "arms": arms})
+        why = ("at random", "maps most alike", "maps least alike")[i % 3]
+        photo = f"explain/{i}.png"
+        made.append({"id": f"{i:04x}", "true": true, "chosen": why, "photo": photo, "arms": arms})
     return made
+
+
+def estimate(value: float, half: float = 0.05) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def _explanations(knobs: Knobs) -> dict[str, Any]:
+    names = ("saliency", "integrated_gradients")
+    masked = knobs.masks is not None
+    return {
+        "images": 33,
+        "ids": [f"{i:04x}" for i in range(33)],
+        "seeds": list(range(min(2, knobs.seeds))),
+        "networks": [
+            {"arm": arm, "seed": 0, "right": 20, "without_map": {"saliency": 1}, "reasons": []}
+            for arm in EXPLAINED
+        ],
+        "sanity": [
+            {
+                "attribution": name,
+                "difference": 0.2 if knobs.seeds > 1 else None,
+                "low": 0.1 if knobs.seeds > 1 else None,
+                "high": 0.3 if knobs.seeds > 1 else None,
+                "images": 32 if knobs.seeds > 1 else 0,
+                "passed": True if knobs.seeds > 1 else None,
+                "complexity": estimate(0.04),
+                "sentence": "the maps depend on what the network learned",
+            }
+            for name in names
+        ],
+        "faithfulness": [
+            {
+                "arm": arm,
+                "attribution": name,
+                "images": 24,
+                "deletion": estimate(0.08, 0.02),
+                "insertion": estimate(0.05, 0.06),
+                "sentence": f"{arm}, {name}: better than a random order by deletion only",
+            }
+            for arm in EXPLAINED
+            for name in names
+        ],
+        "masks": _masks(knobs) if masked else None,
+        "focus": [
+            _focus(arm, name, which) for name in names for arm in EXPLAINED for which in WHICH
+        ]
+        if masked
+        else [],
+        "background": [_background(arm) for arm in EXPLAINED] if masked else [],
+        "background_differences": [
+            {
+                "arm_a": "moco/finetune",
+                "arm_b": "supervised/supervised",
+                **estimate(-0.03),
+                "sentence": "no difference in reliance on the background could be shown",
+            }
+        ]
+        if masked
+        else [],
+        "centre": [] if masked else [_centre(arm) for arm in EXPLAINED],
+        "notes": [] if masked else ["Whether they look at the object was not measured."],
+    }
+
+
+WHICH = ("all", "right")
+
+
+def _masks(knobs: Knobs) -> dict[str, Any]:
+    rough = knobs.masks == "boxes"
+    return {
+        "source": "masks/",
+        "test_images": 180,
+        "images": 33,
+        "approximate": rough,
+        "area": 0.31,
+        "overlays": [f"explain/{i}.png" for i in range(knobs.images)] if rough else [],
+    }
+
+
+def _focus(arm: str, name: str, which: str) -> dict[str, Any]:
+    trained = not arm.startswith("random/")
+    return {
+        "arm": arm,
+        "attribution": name,
+        "answers": which,
+        "images": 33 if which == "all" else 20,
+        **{share: estimate(0.5) for share in ("rma", "rra", "pointing", "auc", "background")},
+        "lift": estimate(1.61),
+        "area": estimate(0.31, 0.01),
+        "centre_lift": 1.9,
+        "untrained_lift": 1.2,
+        "against_untrained": estimate(0.41) if trained else None,
+        "verdict": "more" if trained else None,
+        "sentence": f"{arm}: looks at the object more" if trained else None,
+    }
+
+
+def _background(arm: str) -> dict[str, Any]:
+    kinds = ("original", "only_fg", "only_bg", "mixed_same", "mixed_rand")
+    return {
+        "arm": arm,
+        "images": 180,
+        "accuracy": {kind: estimate(0.6 - 0.05 * i) for i, kind in enumerate(kinds)},
+        "gap": estimate(0.12),
+        "paste_cost": estimate(0.04),
+        "skill": estimate(0.2),
+        "skill_p": 0.001,
+        "follows": 0.3,
+        "expected": 0.1,
+        "follows_more": estimate(0.2),
+        "worst_group": {"group": 3, "accuracy": estimate(0.4), "gap": 0.2, "images": 9},
+        "warnings": ["3 of 5 classes have few masks"],
+        "sentence": f"{arm}: leans on the background",
+    }
+
+
+def _centre(arm: str) -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "images": 33,
+        "centre": estimate(0.3),
+        "border": estimate(0.1),
+        "difference": estimate(0.2),
+        "sentence": f"{arm}: the middle moves its answer more than the border",
+    }
 
 
 def _provenance() -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -11,11 +14,13 @@ from PIL import Image
 
 import tiny_study
 from headstart.config import Study
+from headstart.pipeline import explain_run
+from headstart.reporting import schema
 from headstart.stages.classify import load_network
 from headstart.stages.explain import explain
-from headstart.stages.pictures import SIDE, draw_map
+from headstart.stages.pictures import SIDE
 from headstart.stages.report import Outcome
-from headstart.stages.run import Cell
+from headstart.stages.run import Cell, Grid
 from headstart.types import Attributions
 from tiny_study import Reopened
 
@@ -33,12 +38,13 @@ def again(finished: Outcome, finished_study: Study) -> Reopened:
     return Reopened.of(finished_study, finished.results_path.parent)
 
 
-def stored(folder: Path, name: str) -> dict[str, Attributions]:
+def stored(folder: Path, name: str, target: str = "true class") -> dict[str, Attributions]:
     """Maps by the folder of their arm."""
+    own = target != "true class"
     return {
-        entry.name: Attributions.load(entry / name)
-        for entry in (folder / "explain").iterdir()
-        if (entry / "done.json").exists()
+        entry.name: Attributions.load(entry)
+        for entry in (folder / "explain").glob(f"*-{name}{'-own' if own else ''}-????????????????")
+        if (entry / "attributions.npz").exists()
     }
 
 
@@ -50,7 +56,7 @@ def test_maps_are_stored_raw_for_the_same_images_and_the_true_class(
     label = dict(zip(index.ids.tolist(), index.labels.tolist(), strict=True))
     test = set(index.ids[index.where("test")].tolist())
     maps = stored(finished.results_path.parent, name)
-    assert len(maps) == len(ARMS)
+    assert len(maps) == len(ARMS) + 1  # random weights come twice
     first = next(iter(maps.values()))
     assert len(set(first.ids.tolist())) == 9
     assert set(first.target.tolist()) == set(range(9))  # one of each class
@@ -86,19 +92,43 @@ def test_stored_saliency_is_the_gradient_of_the_stored_network(
     np.testing.assert_allclose(found.maps, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_own_predictions_are_explained_where_they_are_wrong(
+    finished: Outcome, again: Reopened
+) -> None:
+    folder = finished.results_path.parent
+    names = {cell.label: cell for cell in cells(again)}
+    for entry, found in stored(folder, "saliency", "own prediction").items():
+        cell = next((c for label, c in names.items() if entry.startswith(f"{label}-sal")), None)
+        if cell is None:  # the second network of random weights is not in the study
+            continue
+        predictions = again.predictions(cell)
+        row = dict(zip(predictions.ids.tolist(), range(len(predictions.ids)), strict=True))
+        asked = [row[identity] for identity in found.ids.tolist()]
+        assert found.target.tolist() == predictions.predicted[asked].tolist()
+        assert (found.target != predictions.y[asked]).all()
+
+
+def cells(again: Reopened) -> list[Cell]:
+    return [Cell(*arm.split("/"), 0, 1.0) for arm in sorted(ARMS)]  # type: ignore[call-arg]
+
+
 def test_pictures_exist_and_say_what_the_networks_say(finished: Outcome, again: Reopened) -> None:
     folder = finished.results_path.parent
     names = again.data.index.classes.tolist()
-    assert len(finished.results["explained"]) == 2
+    assert len(finished.results["explained"]) == 3
     for row in finished.results["explained"]:
         paths = [row["photo"], *(p for arm in row["arms"] for p in arm["maps"].values())]
-        assert len(set(paths)) == 1 + 2 * len(ARMS)
+        shown = sum(len(arm["maps"]) for arm in row["arms"])
+        assert len(set(paths)) == 1 + shown
+        assert shown > len(ARMS)
         for path in paths:
             with Image.open(folder / path) as picture:
                 assert picture.format == "PNG"
                 assert picture.size == (SIDE, SIDE)
+            assert (folder / path).stat().st_size < 6_000
         assert {arm["arm"] for arm in row["arms"]} == ARMS
         for arm in row["arms"]:
+            assert set(arm["maps"]) == set(arm["scale"])
             method, protocol = arm["arm"].split("/")
             predictions = again.predictions(Cell(method, protocol, 0, 1.0))
             (i,) = np.flatnonzero(predictions.ids == row["id"])
@@ -110,53 +140,124 @@ def test_pictures_exist_and_say_what_the_networks_say(finished: Outcome, again: 
             assert predictions.y[i] == truth
 
 
-def test_every_pair_of_arms_is_compared_beside_the_floor(finished: Outcome) -> None:
+def test_every_pair_of_arms_is_compared_beside_its_nulls(finished: Outcome) -> None:
     rows = finished.results["attribution_similarity"]
-    pairs = {(row["arm_a"], row["arm_b"], row["attribution"]) for row in rows}
-    count = len(ARMS) - 1  # random weights are the floor, not an arm
-    assert len(pairs) == len(rows) == 2 * count * (count - 1) // 2
-    assert not any("random/linear" in pair for pair in pairs)
+    about = {(r["arm_a"], r["arm_b"], r["attribution"], r["target"], r["answers"]) for r in rows}
+    count = len(ARMS) - 1  # random weights are a null, not an arm
+    assert len(about) == len(rows) == 2 * 2 * 4 * count * (count - 1) // 2
+    assert not any("random/linear" in key for key in about)
     for row in rows:
         assert row["images"] + row["left_out"] == 9
-        if row["images"]:
-            assert row["rmse"] >= 0
-            assert -1 <= row["spearman"] <= 1
-        assert row["seed"] == 0
+        assert row["seeds"] == [0]
+        if "nulls" in row:
+            assert row["nulls"]["floor"]["spearman"] is not None
+            assert row["verdict"] == "no_ceiling"
 
 
-def test_explaining_again_finds_the_maps_and_nothing_can_be_left_out(
-    again: Reopened, monkeypatch: pytest.MonkeyPatch
+def test_masks_measure_focus_and_background_for_every_arm(finished: Outcome) -> None:
+    found = finished.results["explanations"]
+    assert found["masks"]["images"] == 9
+    assert found["masks"]["test_images"] == 54
+    assert not found["masks"]["approximate"]
+    assert 0.1 < found["masks"]["area"] < 0.7
+    for rows in (found["focus"], found["background"], found["faithfulness"]):
+        assert {row["arm"] for row in rows} == ARMS
+    assert len(found["focus"]) == 2 * 2 * len(ARMS)
+    assert len(found["background_differences"]) == 36
+    assert found["centre"] == []
+    assert found["notes"] == []
+
+
+def test_explaining_again_finds_everything(
+    finished: Outcome, finished_study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from headstart import attributions
+    from headstart.attributions import faithfulness
+    from headstart.stages import background, likeness
 
-    def never(*_: object) -> None:
+    def never(*_: object, **__: object) -> None:
         raise AssertionError("explained anew")
 
     monkeypatch.setattr(attributions, "attribute", never)
-    cell = Cell("simclr", "linear", 0, 1.0)
-    encoder, _, entry = again.classifier(cell)
-    found = explain(again.run, again.data, {cell: (encoder, entry)})
-    assert [arm["arm"] for arm in found.images[0]["arms"]] == ["simclr/linear"]
-    assert found.similarity == []
+    monkeypatch.setattr(faithfulness, "faithfulness", never)
+    monkeypatch.setattr(likeness, "compare_images", never)
+    monkeypatch.setattr(background, "_ask", never)
+    copy = tmp_path / "run"
+    shutil.copytree(finished.results_path.parent, copy)
+    again = explain_run(copy).results
+    for key in ("explanations", "attribution_similarity", "explained", "comparisons"):
+        assert again[key] == finished.results[key]
+    kept = again["provenance"]
+    assert kept["command"] == finished.results["provenance"]["command"]
+    assert set(kept["explained_anew"]) == {"command", "started", "finished", "total_seconds"}
+
+
+def test_one_more_attribution_is_computed_alone_and_without_masks_there_is_a_proxy(
+    finished: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import attributions
+
+    asked: set[str] = set()
+    real = attributions.attribute
+
+    def noted(*given: Any, **more: Any) -> Any:
+        asked.add(given[3])
+        return real(*given, **more)
+
+    monkeypatch.setattr(attributions, "attribute", noted)
+    copy = tmp_path / "run"
+    shutil.copytree(finished.results_path.parent, copy)
+    names = ["saliency", "integrated_gradients", "grad_cam"]
+    changes = {"explain": {"attributions": names, "masks": None}}
+    results = explain_run(copy, [("test", changes)]).results
+    assert asked == {"grad_cam"}
+    found = results["explanations"]
+    assert {row["attribution"] for row in found["sanity"]} == set(names)
+    assert (found["masks"], found["focus"], found["background"]) == (None, [], [])
+    assert {row["arm"] for row in found["centre"]} == ARMS
+    assert "not measured" in found["notes"][0]
+    page = (copy / "report.html").read_text(encoding="utf8")
+    assert "A proxy without masks" in page
+    assert "--masks" in page
+
+
+@pytest.mark.parametrize("fault", ["constant", "not finite", "no stage"])
+def test_a_network_without_maps_is_no_map_and_the_report_holds(
+    fault: str, finished: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every arm's map is missing, each time for another reason."""
+    from headstart import attributions
+    from headstart.attributions import Maps, NoMap
+    from headstart.stages import maps
+
+    def nothing(model: Any, x: torch.Tensor, *_: object, **__: object) -> Maps:
+        if fault == "no stage":
+            raise NoMap("grad_cam: no stage of 7 × 7 cells or more")
+        return Maps(x.new_zeros(len(x), *x.shape[2:]), torch.ones(len(x), dtype=torch.bool))
+
+    if fault == "not finite":
+        monkeypatch.setattr(maps, "outputs", lambda *_: torch.full((9, 9), torch.nan))
+    monkeypatch.setattr(attributions, "attribute", nothing)
+    copy = tmp_path / "run"
+    shutil.copytree(finished.results_path.parent, copy)
+    shutil.rmtree(copy / "explain")
+    changes = {"explain": {"attributions": ["saliency"], "background_images": 0}}
+    done = explain_run(copy, [("test", changes)])
+    validator = jsonschema.Draft202012Validator(schema())
+    assert [e.message for e in validator.iter_errors(done.results)] == []
+    found = done.results["explanations"]
+    assert {row["images"] for row in found["faithfulness"]} == {0}
+    assert {row["verdict"] for row in done.results["attribution_similarity"] if "nulls" in row} == {
+        "no_maps"
+    }
+    assert all(row["without_map"] == {"saliency": 9} for row in found["networks"])
+    reasons = {line for row in found["networks"] for line in row["reasons"]}
+    assert len(reasons) == (fault != "constant")
+    assert "no map" in done.report_path.read_text(encoding="utf8")
 
 
 @pytest.mark.parametrize("nothing", [{"images": 0}, {"attributions": []}])
 def test_explaining_can_be_left_out(nothing: dict[str, object], tmp_path: Path) -> None:
     run = tiny_study.open_run(tiny_study.study(explain=nothing), tmp_path)
-    found = explain(run, tiny_study.made_data(run, pool=4), {})
-    assert (found.similarity, found.images) == ([], [])
-
-
-def test_a_map_of_zeros_is_a_grey_picture(tmp_path: Path) -> None:
-    photo = np.full((3, 32, 32), 0.5, np.float32)
-    zeros = np.zeros((32, 32), np.float32)
-    half = zeros.copy()
-    half[:, :16], half[:, 16:] = 1.0, -1.0
-    with Image.open(draw_map(zeros, photo, tmp_path / "zeros.png")) as picture:
-        pixels = np.asarray(picture)
-    assert (pixels == pixels[0, 0, 0]).all()
-    with Image.open(draw_map(half, photo, tmp_path / "half.png")) as picture:
-        red, _, blue = np.asarray(picture).astype(int).transpose(2, 0, 1)
-    assert (red[:, :40] > blue[:, :40]).all()
-    assert (red[:, -40:] < blue[:, -40:]).all()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["half.png", "zeros.png"]
+    found = explain(run, tiny_study.made_data(run, pool=4), Grid())
+    assert (found.similarity, found.images, found.findings) == ([], [], None)

@@ -5,32 +5,57 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from headstart.attributions.base import Attribution, Maps, left_as_it_was, without_constant
+from headstart.attributions.base import (
+    Attribution,
+    Case,
+    Maps,
+    NoMap,
+    left_as_it_was,
+    without_constant,
+)
+from headstart.attributions.grad_cam import grad_cam
+from headstart.attributions.gradient_shap import gradient_shap
 from headstart.attributions.integrated_gradients import integrated_gradients
+from headstart.attributions.occlusion import occlusion
 from headstart.attributions.saliency import saliency
+from headstart.attributions.smoothgrad import smoothgrad
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["ATTRIBUTIONS", "Attribution", "Maps", "attribute"]
+__all__ = ["ATTRIBUTIONS", "Attribution", "Case", "Maps", "NoMap", "attribute"]
 
 ATTRIBUTIONS: dict[str, Attribution] = {
     "saliency": saliency,
     "integrated_gradients": integrated_gradients,
+    "smoothgrad": smoothgrad,
+    "gradient_shap": gradient_shap,
+    "grad_cam": grad_cam,
+    "occlusion": occlusion,
 }
 
 
-def attribute(model: nn.Module, x: Tensor, target: Tensor, name: str, batch_size: int = 64) -> Maps:
+def attribute(
+    model: nn.Module,
+    x: Tensor,
+    target: Tensor,
+    name: str,
+    batch_size: int = 64,
+    reference: Tensor | None = None,
+) -> Maps:
     """Explain the logit of class ``target`` (B,) for images ``x`` (B, C, H, W) in [0, 1].
 
     The model maps pixels to logits (B, classes) and normalises inside; no softmax, which
     saturates. It is explained in evaluation mode and float32, ``batch_size`` images at a time on
     the device of ``x``, and is afterwards exactly as it was: weights, buffers, modes, flags and
-    gradients. No random numbers are drawn.
+    gradients. ``reference`` (R, C, H, W) in [0, 1] are training images, the baselines of
+    ``gradient_shap``. Noise comes from the image itself, so every model sees the same; the global
+    random state is neither used nor changed.
 
     A map that is the same everywhere is no map: it comes back as zeros, see ``Maps.present``.
 
     Raises:
+        NoMap: the model has no map by this method (a ``ValueError``).
         ValueError: an unknown name, wrong shapes, pixels outside [0, 1], or scores that are not
             finite.
     """
@@ -40,6 +65,7 @@ def attribute(model: nn.Module, x: Tensor, target: Tensor, name: str, batch_size
         near = difflib.get_close_matches(name, ATTRIBUTIONS, 1, 0)[0]
         raise ValueError(f"unknown attribution {name!r}; did you mean {near!r}?")
     _check(x, target, batch_size)
+    _check_reference(x, reference)
     with (
         left_as_it_was(model),
         torch.inference_mode(False),
@@ -47,7 +73,9 @@ def attribute(model: nn.Module, x: Tensor, target: Tensor, name: str, batch_size
         torch.autocast(x.device.type, enabled=False),
     ):
         pixels, classes = x.detach().float().clone(), target.detach().long().clone()
-        found = ATTRIBUTIONS[name](_connected(model), pixels, classes, batch_size)
+        compared = None if reference is None else reference.detach().to(pixels).clone()
+        case = Case(_connected(model), pixels, classes, batch_size, compared)
+        found = ATTRIBUTIONS[name](case)
     if not bool(torch.isfinite(found.maps).all()):
         raise ValueError("the model gives scores or gradients that are not finite")
     return Maps(without_constant(found.maps.detach().float()), found.converged)
@@ -62,6 +90,18 @@ def _check(x: Tensor, target: Tensor, batch_size: int) -> None:
         raise ValueError("pixels must lie in [0, 1]: the model normalises inside")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+
+
+def _check_reference(x: Tensor, reference: Tensor | None) -> None:
+    if reference is None:
+        return
+    if reference.shape[1:] != x.shape[1:] or len(reference) == 0:
+        shapes = tuple(reference.shape), tuple(x.shape)
+        raise ValueError(
+            f"reference must be (R, C, H, W) like x, not {shapes[0]} beside {shapes[1]}"
+        )
+    if not 0 <= float(reference.min()) <= float(reference.max()) <= 1:
+        raise ValueError("the pixels of reference must lie in [0, 1]")
 
 
 def _connected(model: nn.Module) -> nn.Module:

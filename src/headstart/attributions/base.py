@@ -1,13 +1,17 @@
-"""What every attribution shares: its result, and a model that is left exactly as it was."""
+"""What every attribution shares: its question, its result, and a model left exactly as it was."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:  # comparing maps needs no torch, so it is imported where it is used
+    import torch
     from torch import Tensor, nn
 
 
@@ -28,14 +32,59 @@ class Maps:
         return self.maps.flatten(1).any(1)
 
 
-class Attribution(Protocol):
-    """From a classifier and images to maps; to be called through ``attribute``.
+@dataclass(frozen=True)
+class Case:
+    """What is to be explained: the logits of classes ``target`` (B,) for images ``x``.
 
-    ``x`` is (B, C, H, W) float32 in [0, 1], and ``target`` (B,) the class whose logit is explained.
+    ``x`` is (B, C, H, W) in [0, 1]. ``model`` maps pixels to logits; it is in evaluation mode and
+    its weights are fixed. ``batch_size`` images go through it at a time. ``reference`` (R, C, H, W)
+    in [0, 1] are images to compare with, for the methods that want some.
     """
 
-    def __call__(self, model: nn.Module, x: Tensor, target: Tensor, batch_size: int = 64) -> Maps:
+    model: nn.Module
+    x: Tensor
+    target: Tensor
+    batch_size: int = 64
+    reference: Tensor | None = None
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and targets, ``batch_size`` at a time."""
+        return _together(self.x, self.target, self.batch_size)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Logits (N, classes) of any images, without a gradient."""
+        import torch
+
+        with torch.no_grad():
+            return torch.cat([self.model(part) for part in torch.split(x, self.batch_size)])
+
+    def gradients(self, points: Tensor, target: Tensor) -> Tensor:
+        """∂z_target/∂x at any points (N, C, H, W), of the same shape; ``target`` is (N,)."""
+        import torch
+
+        found = []
+        for batch, classes in _together(points, target, self.batch_size):
+            leaf = batch.detach().requires_grad_()
+            score = self.model(leaf).gather(1, classes[:, None]).sum()
+            found.append(torch.autograd.grad(score, leaf)[0])
+        return torch.cat(found)
+
+
+def _together(x: Tensor, target: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    import torch
+
+    return zip(torch.split(x, size), torch.split(target, size), strict=True)
+
+
+class Attribution(Protocol):
+    """From a case to its maps; to be called through ``attribute``."""
+
+    def __call__(self, case: Case) -> Maps:
         """Maps of all images, at most ``batch_size`` of them in one pass of the model."""
+
+
+class NoMap(ValueError):  # noqa: N818 - not a fault, an answer
+    """This model or image size has no map by this method; the line says why."""
 
 
 @contextmanager
@@ -65,3 +114,28 @@ def without_constant(maps: Tensor) -> Tensor:
     flat = maps.flatten(1)
     span, size = flat.amax(1) - flat.amin(1), flat.abs().amax(1)
     return maps * (span > 1e-6 * size)[:, None, None]
+
+
+def own_generator(image: Tensor) -> torch.Generator:
+    """A generator of the CPU that depends on one image (C, H, W) alone, through its 8-bit pixels.
+
+    So every model sees the same noise on the same image, whatever else is in the batch.
+    """
+    import torch
+
+    bits = (image.detach().cpu() * 255).round().to(torch.uint8).contiguous().numpy()
+    return torch.Generator().manual_seed(zlib.crc32(bits.tobytes()))
+
+
+def blurred(x: Tensor) -> Tensor:
+    """Images (B, C, H, W) under a Gaussian blur of σ = H/8 pixels, reflected at the border."""
+    import torch
+    from scipy.ndimage import gaussian_filter1d
+
+    sigma = x.shape[-2] / 8
+
+    def along(side: int) -> Tensor:  # blurring is linear: the matrix is what it makes of the unit
+        matrix = gaussian_filter1d(np.eye(side), sigma, axis=0, mode="reflect")
+        return torch.from_numpy(matrix).to(x)
+
+    return (along(x.shape[-2]) @ x @ along(x.shape[-1]).T).clamp(0, 1)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.attributions.base import Maps
+from headstart.attributions.base import Case, Maps
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
-def saliency(model: nn.Module, x: Tensor, target: Tensor, batch_size: int = 64) -> Maps:
+def saliency(case: Case) -> Maps:
     """The largest |∂z_c/∂x| over a pixel's channels (section 3 of the paper): never negative."""
-    import torch
-    from captum.attr import Saliency
+    return steepest(case.gradients(case.x, case.target))
 
-    method = Saliency(model)
-    batches = zip(torch.split(x, batch_size), torch.split(target, batch_size), strict=True)
-    maps = [
-        method.attribute(images.clone().requires_grad_(), target=classes, abs=False).abs().amax(1)
-        for images, classes in batches
-    ]
-    return Maps(torch.cat(maps), torch.ones_like(target, dtype=torch.bool))
+
+def steepest(gradients: Tensor) -> Maps:
+    """Maps (B, H, W) of gradients (B, C, H, W): the largest size over the channels."""
+    import torch
+
+    maps = gradients.abs().amax(1)
+    return Maps(maps, torch.ones(len(maps), dtype=torch.bool, device=maps.device))

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, sobel
 from scipy.stats import rankdata
 
-from headstart.types import Doubles
+from headstart.types import Doubles, Floats, Ints
 
 Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 MEASURES = ("rmse", "ssim", "spearman", "top_iou", "pearson")
 CELLS = 14  # maps are averaged to 14 × 14 cells before they are ranked
+BINS = 100  # of the histogram whose entropy says how complex a map is
+LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601
 TOP = 0.1  # share of the pixels that count as the most important
 
 
@@ -144,6 +146,67 @@ def compare_images(maps_a: Array, maps_b: Array, use: Mask | None = None) -> dic
             pearson(a, b),
         )
     return dict(zip(MEASURES, table, strict=True))
+
+
+def shuffled_pairing(
+    maps_a: Array, maps_b: Array, y: Ints, use: Mask | None = None, seed: int = 0
+) -> dict[str, Doubles]:
+    """``compare_images`` of A's map on image i with B's on another image of the same class, (M,).
+
+    ``y`` (M,) are the classes. What is left is what maps of any two such images share: padding,
+    the middle of the picture, the usual place of the object. The partners form a ring through the
+    usable images of a class, so each map serves once; an image without a partner is NaN.
+    """
+    usable = _varies(maps_a) & _varies(maps_b) & (True if use is None else np.asarray(use, bool))
+    partner = np.arange(len(maps_a))
+    rng = np.random.default_rng(seed)
+    for label in np.unique(y):
+        ring = rng.permutation(np.flatnonzero(usable & (y == label)))
+        partner[ring] = np.roll(ring, 1)
+    return compare_images(maps_a, maps_b[partner], usable & (partner != np.arange(len(maps_a))))
+
+
+def edges(x: Array) -> Floats:
+    """Edges of images (M, 3, H, W) as if they were maps, (M, H, W): Sobel's gradient of the grey.
+
+    A map that is as alike to them as to another network's map may show the picture, not the model.
+    """
+    grey = np.tensordot(np.asarray(x, np.float64), LUMA, axes=(1, 0))
+    # One by one: of a stack, sobel would blur across the images.
+    found = [np.hypot(sobel(image, axis=0), sobel(image, axis=1)) for image in grey]
+    return np.asarray(found, np.float32).reshape(grey.shape)
+
+
+def baseline_distance(x: Array, baseline: float = 0.5) -> Floats:
+    """Σ over channels of |x − baseline|, (M, 3, H, W) to (M, H, W), as if it were a map.
+
+    Integrated Gradients multiplies by x − baseline, and any two networks share that factor. With
+    black and white together it is x − ½ where the gradients along both paths are alike.
+    """
+    return np.asarray(np.abs(np.asarray(x, np.float64) - baseline).sum(axis=1), np.float32)
+
+
+def entropy(maps: Array) -> Doubles:
+    """Entropy in nats of each map's values, (M,), from a histogram of 100 bins over its range.
+
+    From 0 (one value) to ln 100 (all equally frequent); NaN for a map that is the same everywhere.
+    """
+    found = np.full(len(maps), np.nan)
+    for i in np.flatnonzero(_varies(maps)):
+        counts = np.histogram(maps[i], bins=BINS)[0]
+        shares = counts[counts > 0] / counts.sum()
+        found[i] = -(shares * np.log(shares)).sum()
+    return found
+
+
+def emprt(trained: Array, random_weights: Array) -> Doubles:
+    """(H_random − H_trained)/H_trained of each image's maps, (M,) (Hedström et al., 2024, eMPRT).
+
+    Where learning makes maps simpler it is above 0. It need not: untrained residual networks can
+    have very sparse maps, and then it is far below. NaN without both maps.
+    """
+    before, after = entropy(trained), entropy(random_weights)
+    return np.asarray((after - before) / np.where(before > 0, before, np.nan))
 
 
 def compare(maps_a: Array, maps_b: Array, use: Mask | None = None) -> Similarity:

@@ -188,13 +188,16 @@ def _about_seeds(seeds: int) -> str:
 
 def _limits_of_parts(results: tables.Results) -> list[str]:
     said = []
-    if results["explained"] or results["attribution_similarity"]:
+    explained = results.get("explanations")
+    if explained is None:
+        said.append("No attribution maps were made. Where the models look was not asked.")
+    elif explained["masks"] is None:
         said.append(
             "No object masks were used. Whether a model looks at the object or at the background "
             "is not measured; the maps only show which pixels move one score."
         )
     else:
-        said.append("No attribution maps were made. Where the models look was not asked.")
+        said.append(_about_masks(explained["masks"]))
     lost = {run["method"] for run in results["pretraining"] if run["status"] != "ok"}
     if lost:
         names = words.listed([words.method_name(m) for m in sorted(lost)])
@@ -203,6 +206,15 @@ def _limits_of_parts(results: tables.Results) -> list[str]:
             "these images, not of the method."
         )
     return said
+
+
+def _about_masks(masks: tables.Record) -> str:
+    """What masks leave open."""
+    rough = "The masks are boxes, so all that rests on them is approximate. " * masks["approximate"]
+    return (
+        f"{rough}A share of attribution on the object is no proof of what a model uses: pictures "
+        "with the background exchanged are the stronger evidence, and these are cut and pasted."
+    )
 
 
 def detectable(results: tables.Results) -> str:

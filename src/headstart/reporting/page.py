@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.reporting import answer, figures, tables, validity, views
+from headstart.reporting import answer, figures, looks, tables, validity, views
 from headstart.reporting.atomic import write_bytes
 from headstart.reporting.inline import inline_svg, picture_uri
 
@@ -26,7 +26,7 @@ def write_report(results: tables.Results, run: Path) -> Path:
     """
     drawn = _write_figures(results, run / "figures")
     view = _view(results, list(drawn))
-    _embed_pictures(view["gallery"], run)
+    _embed_pictures(view["maps"], run)
     plain = _environment(markdown=True).get_template("report.md").render(view)
     write_bytes(run / "report.md", plain.encode())
     view["svg"] = {
@@ -62,19 +62,22 @@ def _view(results: tables.Results, drawn: list[str]) -> dict[str, Any]:
         "comparisons": views.comparison_table(results),
         "classes": views.class_table(results),
         "pretraining": views.pretraining(results),
-        "gallery": views.gallery(results),
-        "similarity": views.similarity(results),
+        "maps": looks.explanations(results),
         "reproduce": views.reproduce(results),
         "captions": views.captions(results),
         "drawn": drawn,
     }
 
 
-def _embed_pictures(gallery: dict[str, Any] | None, run: Path) -> None:
+def _embed_pictures(maps: dict[str, Any] | None, run: Path) -> None:
+    """Put each picture's data URI beside its path."""
+    gallery, masks = (maps["gallery"], maps["masks"]) if maps else (None, None)
     for row in gallery["rows"] if gallery else []:
         row["photo_uri"] = picture_uri(run, row["photo"])
         for cell in filter(None, row["cells"]):
-            cell["maps"] = [(name, path, picture_uri(run, path)) for name, path in cell["maps"]]
+            cell["maps"] = [(*told, picture_uri(run, told[1])) for told in cell["maps"]]
+    if masks:
+        masks["overlays"] = [(path, picture_uri(run, path)) for path in masks["overlays"]]
 
 
 def _environment(*, markdown: bool) -> Environment:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.reporting import tables, validity, words
+from headstart.reporting import looks, tables, validity, words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,6 +39,25 @@ def summary_table(results: tables.Results) -> Table:
     table.add_column("")
     for row in tables.summaries(results):
         table.add_row(*(_plain(cell) for cell in _cells(results, row)))
+    return table
+
+
+def explanation_lines(results: tables.Results) -> list[str]:
+    """Where the networks look, as plain lines."""
+    return looks.lines(results)
+
+
+def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
+    """Of one picture: each arm's answer with its probability, and those of the explained class."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("arm", "answer", "probability", "explained", "its probability"):
+        table.add_column(title, justify="right" if "probability" in title else "left")
+    for arm, answer, sure, target, share in rows:
+        cells = (words.arm_label(arm), answer, words.percent(sure), target, words.percent(share))
+        table.add_row(*(_plain(cell) for cell in cells))
     return table
 
 

@@ -17,7 +17,6 @@ from headstart.reporting.answer import detectable
 View = dict[str, Any]
 
 FEW_IMAGES = 20  # test images of a class; below it a recall says too little
-GALLERY_IMAGES = 12
 
 
 def data_card(results: tables.Results) -> View:
@@ -110,29 +109,6 @@ def pretraining(results: tables.Results) -> View:
         "events": _all_events(runs),
         "same_start": _same_start(runs),
         "rows": [_run_row(run) for run in runs],
-    }
-
-
-def similarity(results: tables.Results) -> list[View]:
-    """How alike two arms' attribution maps are, averaged over seeds, each with its floor."""
-    groups: dict[tuple[str, str, str], list[tables.Record]] = defaultdict(list)
-    for entry in results["attribution_similarity"]:
-        groups[entry["arm_a"], entry["arm_b"], entry["attribution"]].append(entry)
-    return [_similarity_row(*key, entries) for key, entries in groups.items()]
-
-
-def gallery(results: tables.Results) -> View | None:
-    """Rows are images, columns are arms, random weights last; paths still point at files."""
-    images = results["explained"][:GALLERY_IMAGES]
-    arms = list(dict.fromkeys(arm["arm"] for image in images for arm in image["arms"]))
-    if not arms:
-        return None
-    arms.sort(key=lambda arm: arm.startswith("random/"))  # stable: the others keep their order
-    return {
-        "arms": [words.arm_label(arm) for arm in arms],
-        "rows": [_gallery_row(image, arms) for image in images],
-        "more": len(results["explained"]) - len(images),
-        "has_random": any(arm.startswith("random/") for arm in arms),
     }
 
 
@@ -365,48 +341,3 @@ def _run_row(run: tables.Record) -> View:
 def _last(run: tables.Record, key: str) -> float | None:
     known = [moment[key] for moment in run["history"] if moment.get(key) is not None]
     return known[-1] if known else None
-
-
-def _similarity_row(
-    arm_a: str, arm_b: str, attribution: str, entries: Sequence[tables.Record]
-) -> View:
-    def mean(key: str) -> float | None:
-        known = [entry[key] for entry in entries if entry[key] is not None]
-        return fmean(known) if known else None
-
-    ssim, floor = mean("ssim"), mean("floor_ssim")
-    above = None if ssim is None or floor is None else ssim - floor
-    return {
-        "arms": f"{words.arm_label(arm_a)} and {words.arm_label(arm_b)}",
-        "attribution": attribution.replace("_", " "),
-        "ssim": (words.number(ssim), words.number(floor)),
-        "above": ("+" if above is not None and above >= 0.005 else "") + words.number(above),
-        "spearman": (words.number(mean("spearman")), words.number(mean("floor_spearman"))),
-        "rmse": (words.number(mean("rmse")), words.number(mean("floor_rmse"))),
-        "top_iou": words.number(mean("top_iou")),
-        "pearson": words.number(mean("pearson")),
-        "images": words.count(max(entry["images"] for entry in entries)),
-        "left_out": words.count(max(entry["left_out"] for entry in entries)),
-        "seeds": words.count(len(entries)),
-    }
-
-
-def _gallery_row(image: tables.Record, arms: Sequence[str]) -> View:
-    found = {arm["arm"]: arm for arm in image["arms"]}
-    return {
-        "id": str(image["id"]),
-        "true": image["true"],
-        "photo": image["photo"],
-        "cells": [_gallery_cell(found.get(arm), image["true"]) for arm in arms],
-    }
-
-
-def _gallery_cell(arm: tables.Record | None, true: str) -> View | None:
-    if arm is None:
-        return None
-    return {
-        "predicted": arm["predicted"],
-        "right": arm["predicted"] == true,
-        "probability": words.percent(arm["probability"]),
-        "maps": [(name.replace("_", " "), path) for name, path in arm["maps"].items()],
-    }

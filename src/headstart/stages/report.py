@@ -39,18 +39,20 @@ class Outcome:
     report_path: Path
 
 
-def report(
-    run: Run,
-    data: Dataset,
-    grid: Grid,
-    explained: Explained,
-    compared: Entry,
-    asked: tuple[str, float],
-) -> Outcome:
-    """Assemble the results and write them for programs and for people.
+@dataclass(frozen=True)
+class Asked:
+    """How the report was asked for: the command, and the time (seconds since 1970) of it."""
 
-    ``asked`` is the command and the time (seconds since 1970) it was given.
-    """
+    command: str
+    begun: float
+    earlier: Mapping[str, Any] | None = None
+    """Provenance of the finished run that was explained anew."""
+
+
+def report(
+    run: Run, data: Dataset, grid: Grid, explained: Explained, compared: Entry, asked: Asked
+) -> Outcome:
+    """Assemble the results and write them for programs and for people."""
     found = json.loads((compared.folder / "comparison.json").read_text(encoding="utf8"))
     results = {
         "schema": SCHEMA,
@@ -62,8 +64,9 @@ def report(
         **found,
         "attribution_similarity": explained.similarity,
         "explained": explained.images,
+        "explanations": explained.findings,
         "warnings": _warnings(run, data),
-        "provenance": _provenance(run, grid, *asked),
+        "provenance": _provenance(run, grid, asked),
     }
     copy_lists(run, data)
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
@@ -138,17 +141,14 @@ def _warnings(run: Run, data: Dataset) -> list[str]:
     return lines
 
 
-def _provenance(run: Run, grid: Grid, command: str, begun: float) -> dict[str, Any]:
+def _provenance(run: Run, grid: Grid, asked: Asked) -> dict[str, Any]:
     entries = {entry.folder for entry in grid.pretrained.values()}
     entries |= {e.folder for pair in grid.classifiers.values() for e in pair}
     return {
         "headstart": version("headstart"),
         "versions": {name: version(name) for name in LIBRARIES}
         | {"python": platform.python_version()},
-        "command": command,
-        "started": datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "total_seconds": time.time() - begun,
+        **_asked(asked),
         "seconds": {
             f"{folder.parent.name}/{folder.name}": Entry(folder, "").seconds
             for folder in sorted(entries)
@@ -158,6 +158,20 @@ def _provenance(run: Run, grid: Grid, command: str, begun: float) -> dict[str, A
         "threads": torch.get_num_threads(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _asked(asked: Asked) -> dict[str, Any]:
+    """Command and times; of a run explained anew its own, and those of explaining beside them."""
+    times = {
+        "command": asked.command,
+        "started": datetime.fromtimestamp(asked.begun, UTC).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "total_seconds": time.time() - asked.begun,
+    }
+    if asked.earlier is None:
+        return times
+    kept = {key: asked.earlier[key] for key in times if key in asked.earlier}
+    return {**kept, "explained_anew": times}
 
 
 def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:

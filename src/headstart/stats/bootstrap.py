@@ -150,6 +150,30 @@ def crossed_bootstrap(
     return estimate(gaps, curves.per_seed[0, 0] - curves.per_seed[1, 0])
 
 
+def mean_replicates(values: npt.ArrayLike, plan: Resampling = DEFAULT) -> Doubles:
+    """Means of K values an image in resamples of the images: values (K, M) to (K, B).
+
+    Replicate b draws the same images for all K, so any function of the means may be taken
+    replicate by replicate. Images with a value that is not finite are left out of all K. Images
+    are drawn as one stratum, groups as wholes; a resample of groups is averaged over its images.
+    Raises ``ValueError`` if no image is left or ``plan.groups`` does not fit.
+    """
+    table = np.atleast_2d(np.asarray(values, float))
+    known = np.isfinite(table).all(axis=0)
+    groups = None if plan.groups is None else np.asarray(plan.groups)
+    if groups is not None and groups.shape != known.shape:
+        raise ValueError(f"groups {groups.shape} and values {known.shape} do not fit together")
+    if not known.any():
+        raise ValueError("no image has a value")
+    one = np.zeros(int(known.sum()), np.int64)
+    units, strata = _units(one, None if groups is None else groups[known])
+    sums = np.stack([np.bincount(units, weights=row) for row in table[:, known]])  # (K, U)
+    sizes = np.bincount(units).astype(float)
+    rng = np.random.default_rng(plan.seed)
+    draws = (_draw(rng, strata, size) for size in _blocks(plan.replicates))  # (U, b) each
+    return np.concatenate([sums @ weights / (sizes @ weights) for weights in draws], axis=1)
+
+
 def estimate(replicates: Doubles, per_seed: Doubles) -> Estimate:
     """The mean of the seeds' differences (S,), with intervals and p from its replicates (B,).
 

@@ -1,0 +1,148 @@
+"""One picture of the user's before every arm of a finished run, side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart.config import StudyError
+from headstart.data.decode import decode
+from headstart.data.views import centre_views
+from headstart.stages.maps import networks_of, reference
+from headstart.stages.pictures import Column, coloured, draw_sheet
+from headstart.stages.run import Dataset, Grid, Run
+from headstart.types import Doubles, Floats, Ints
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What every arm says of one picture, and where the maps lie.
+
+    ``predicted`` and ``target`` (A,) are class numbers of A arms; ``probabilities`` (A, C).
+    """
+
+    arms: tuple[str, ...]
+    classes: tuple[str, ...]
+    predicted: Ints
+    target: Ints
+    probabilities: Doubles
+    sheet: Path
+    arrays: Path
+
+
+def explain_image(
+    run: Run, data: Dataset, grid: Grid, picture: Path, target: str | None = None
+) -> Looked:
+    """Maps of one picture by every arm's first seed at the most labels, and one by random weights.
+
+    The picture is decoded as those of the study were. Without a ``target`` class each arm's own
+    prediction is explained. Writes ``explained/<name>/sheet.png`` and ``maps.npz`` into the run.
+
+    Raises:
+        StudyError: the picture cannot be read, or there is no such class.
+    """
+    classes = tuple(data.index.classes.tolist())
+    asked = None if target is None else _class_number(classes, target)
+    x = _view(run, data, picture)
+    networks = networks_of(run, data, grid, seeds=1)
+    answers, targets, maps = [], [], []
+    for done, network in enumerate(networks):
+        run.tell.progress("explain", done, len(networks))
+        loaded = network.load(run, data)
+        with torch.inference_mode():
+            answers.append(loaded(x).double().softmax(dim=1)[0].cpu().numpy())
+        targets.append(int(answers[-1].argmax()) if asked is None else asked)
+        maps.append(_maps(run, loaded, (x, reference(data)), targets[-1]))
+    run.tell.progress("explain", len(networks), len(networks))
+    folder = run.folder / "explained" / picture.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    photo = x[0].cpu().numpy()
+    looked = Looked(
+        arms=tuple(network.cell.arm for network in networks),
+        classes=classes,
+        predicted=np.array([answer.argmax() for answer in answers]),
+        target=np.array(targets),
+        probabilities=np.stack(answers),
+        sheet=folder / "sheet.png",
+        arrays=folder / "maps.npz",
+    )
+    _save_arrays(run, looked, np.stack(maps), photo)
+    _draw(run, looked, maps, photo)
+    return looked
+
+
+def _class_number(classes: Sequence[str], name: str) -> int:
+    if name not in classes:
+        near = get_close_matches(name, classes, n=1, cutoff=0)[0]
+        raise StudyError(f"--target: no class '{name}' in this run; did you mean '{near}'?")
+    return classes.index(name)
+
+
+def _view(run: Run, data: Dataset, picture: Path) -> Tensor:
+    """(1, 3, T, T): the picture as the evaluation sees those of the study."""
+    if not picture.is_file():
+        raise StudyError(f"--image {picture}: no such file")
+    decoded = decode(picture, data.cache.pixels.shape[-1])
+    if isinstance(decoded, str):
+        raise StudyError(f"--image {picture}: cannot be read as an image ({decoded})")
+    pixels = torch.from_numpy(decoded.pixels)[None].to(run.engine.device)
+    aspect = torch.tensor([decoded.width / decoded.height], dtype=torch.float32)
+    return centre_views(pixels, aspect, data.size)
+
+
+def _maps(run: Run, network: nn.Module, seen: tuple[Tensor, Tensor], target: int) -> Floats:
+    """(K, H, W): a map under each attribution of the picture; zeros where there is none.
+
+    ``seen`` are the picture and the training images that it is compared with.
+    """
+    from headstart.attributions import NoMap, attribute
+
+    x, references = seen
+    classes = torch.tensor([target], device=x.device)
+    maps = np.zeros((len(run.study.explain.attributions), *x.shape[2:]), np.float32)
+    for k, name in enumerate(run.study.explain.attributions):
+        try:
+            found = attribute(network, x, classes, name, reference=references)
+        except NoMap as why:
+            run.tell.line(f"no map: {why}")
+        else:
+            maps[k] = found.maps[0].cpu().numpy()
+    return maps
+
+
+def _save_arrays(run: Run, looked: Looked, maps: Floats, photo: Floats) -> None:
+    """``maps`` (A, K, H, W), what they explain, and the picture (3, H, W) they were made of."""
+    part = looked.arrays.with_suffix(".part.npz")
+    np.savez(
+        part,
+        allow_pickle=False,
+        arms=np.array(looked.arms),
+        attributions=np.array(run.study.explain.attributions),
+        classes=np.array(looked.classes),
+        maps=maps,
+        target=looked.target,
+        predicted=looked.predicted,
+        probabilities=looked.probabilities,
+        picture=photo,
+    )
+    os.replace(part, looked.arrays)
+
+
+def _draw(run: Run, looked: Looked, maps: Sequence[Floats], photo: Floats) -> None:
+    from headstart.reporting.words import arm_label, percent
+
+    seen = photo.transpose(1, 2, 0).astype(np.float64) * 255
+    columns = [Column(("picture", ""), (seen,))]
+    for a, arm in enumerate(looked.arms):
+        share = percent(float(looked.probabilities[a, looked.target[a]])).replace("\u00a0", " ")
+        told = f"{looked.classes[looked.target[a]]} {share}"
+        columns.append(Column((arm_label(arm), told), tuple(coloured(m, photo) for m in maps[a])))
+    names = [name.replace("_", " ") for name in run.study.explain.attributions]
+    draw_sheet(names, columns, looked.sheet)

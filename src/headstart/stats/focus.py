@@ -1,0 +1,84 @@
+"""How well attribution falls on objects, over images: means with intervals, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.stats.bootstrap import DEFAULT, Resampling, mean_replicates
+from headstart.stats.intervals import Interval, percentile_interval
+from headstart.types import Doubles
+
+FEWEST = 2  # images from which an interval can be made
+VERDICTS = ("more", "less", "no more", "not measured")
+Mask = npt.NDArray[np.bool_]
+
+
+def means(
+    values: Mapping[str, Doubles], use: Mask | None = None, plan: Resampling = DEFAULT
+) -> dict[str, Interval]:
+    """The mean of each (M,) row with its 95 % bootstrap interval over images.
+
+    ``use`` (M,) picks images, those answered correctly for instance; ``plan.groups`` is (M,).
+    Images with a NaN in any row are left out of all. With fewer than two images all is NaN.
+    """
+    table = _picked(np.stack(list(values.values())), use)
+    known = np.isfinite(table).all(axis=0)
+    if known.sum() < FEWEST:
+        return dict.fromkeys(values, Interval(np.nan, np.nan, np.nan))
+    replicates = mean_replicates(table, plan)
+    observed = table[:, known].mean(axis=1)
+    rows = zip(values, observed, replicates, strict=True)
+    return {name: percentile_interval(value, draws) for name, value, draws in rows}
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Focus lift of a network minus that of the same network untrained, mean over ``n`` images.
+
+    ``low`` and ``high`` are the 95 % limits of the paired bootstrap; ``verdict`` is one of
+    ``VERDICTS`` and ``sentence`` says it, to be put after the network's name.
+    """
+
+    difference: float
+    low: float
+    high: float
+    n: int
+    verdict: str
+    sentence: str
+
+
+def looks(
+    lift: npt.ArrayLike,
+    untrained: npt.ArrayLike,
+    use: Mask | None = None,
+    plan: Resampling = DEFAULT,
+) -> Looks:
+    """Does a network look at the object more than an untrained one does? Lifts (M,), same images.
+
+    ``use`` (M,) picks images. Images left out of either are left out of both.
+    """
+    gaps = _picked(np.asarray(lift, float) - np.asarray(untrained, float), use)
+    n = int(np.isfinite(gaps).sum())
+    if n < FEWEST:
+        sentence = f"was not measured: only {n} of the images have a map and a mask"
+        return Looks(
+            np.nan,
+            np.nan,
+            np.nan,
+            n,
+            "not measured",
+            sentence,
+        )
+    value, low, high = percentile_interval(float(np.nanmean(gaps)), mean_replicates(gaps, plan)[0])
+    verdict = "more" if low > 0 else "less" if high < 0 else "no more"
+    tail = f", as far as {n} images can tell" if verdict == "no more" else ""
+    sentence = f"looks at the object {verdict} than an untrained network does{tail}"
+    return Looks(value, low, high, n, verdict, sentence)
+
+
+def _picked(values: Doubles, use: Mask | None) -> Doubles:
+    return values if use is None else np.where(np.asarray(use, bool), values, np.nan)

@@ -1,0 +1,106 @@
+"""Who reads the background is told from who reads the object, by what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from made_atlas import SIDE, atlas, cell, noise, open_data
+from torch import Tensor, nn
+
+from headstart.data.cache import PixelCache
+from headstart.stages.background import background_rows, centre_rows
+from headstart.stages.maps import Atlas, Bools
+from headstart.types import Ints
+
+PER_CLASS = 14
+OBJECT, SCENE, NULL = "supervised/supervised", "simclr/finetune", "random/linear"
+MASK = np.zeros((SIDE, SIDE), dtype=bool)
+MASK[8:24, 8:24] = True
+
+
+class Reads(nn.Module):
+    """Says which colour channel is strongest inside a window: that is the class."""
+
+    def __init__(self, rows: slice) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 20 * x[:, :, self.rows, self.rows].mean(dim=(2, 3))
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The middle of every image is the object; ``without`` (N,) images have no mask."""
+
+    without: int = 0
+    key: str = "middle"
+
+    def known(self, positions: Ints) -> Bools:
+        return np.arange(len(positions)) >= self.without
+
+    def at(self, positions: Ints) -> npt.NDArray[np.bool_]:
+        return np.repeat(MASK[None], len(positions), axis=0)
+
+
+def coloured(folder: Path) -> Atlas:
+    """Three classes; object and background of an image both have the colour of its class."""
+    run, data = open_data(folder, held_out=PER_CLASS)
+    labels, rng = data.index.labels, np.random.default_rng(0)
+    pixels = rng.integers(0, 60, (len(labels), 3, 40, 40)).astype(np.uint8)
+    for i, label in enumerate(labels.tolist()):
+        pixels[i, label] += 150
+    cache = PixelCache(pixels, *(getattr(data.cache, n) for n in ("aspect", "digests", "reasons")))
+    data = replace(data, cache=cache)
+    centre, corner = Reads(slice(13, 19)), Reads(slice(0, 5))
+    modules: dict[Any, nn.Module] = {
+        cell(OBJECT, 0): centre,
+        cell(SCENE, 0): corner,
+        cell(NULL, 0): centre,
+        cell(NULL, 1): centre,
+    }
+    maps = {c: noise(3 * PER_CLASS, i) for i, c in enumerate(modules)}
+    return atlas(run, data, maps, modules=modules)
+
+
+def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
+    found = background_rows(coloured(tmp_path), Middle())  # type: ignore[arg-type]
+    rows = {row["arm"]: row for row in found["background"]}
+    assert set(rows) == {OBJECT, SCENE, NULL}
+    looks, leans = rows[OBJECT], rows[SCENE]
+    assert looks["accuracy"]["mixed_rand"]["value"] == 1
+    assert looks["gap"]["value"] == 0
+    assert "no reliance on the background could be shown" in looks["sentence"]
+    assert leans["accuracy"]["original"]["value"] == 1
+    assert leans["gap"]["low"] > 0.3
+    assert leans["skill"]["low"] > 0.5
+    assert leans["skill_p"] < 0.01
+    assert leans["follows"] == 1
+    assert "leans on the background" in leans["sentence"]
+    assert "background alone tells it the class" in leans["sentence"]
+    assert leans["worst_group"] is None  # no groups of the user's own
+    (difference,) = found["background_differences"]
+    assert (difference["arm_a"], difference["arm_b"]) == (OBJECT, SCENE)
+    assert difference["high"] < 0
+    assert difference["sentence"].startswith("SimCLR, fine-tuned leans on the background more")
+
+
+def test_too_few_masks_measure_nothing(tmp_path: Path) -> None:
+    few = Middle(without=3 * PER_CLASS - 5)
+    found = background_rows(coloured(tmp_path), few)  # type: ignore[arg-type]
+    assert found == {"background": [], "background_differences": []}
+
+
+def test_the_proxy_without_masks_says_middle_or_border(tmp_path: Path) -> None:
+    made = coloured(tmp_path)
+    with torch.no_grad():
+        rows = {row["arm"]: row for row in centre_rows(made)}
+    # One colour everywhere: blurring either part changes nothing.
+    assert abs(rows[OBJECT]["difference"]["value"]) < 0.05
+    assert set(rows) == {OBJECT, SCENE, NULL}
+    assert all(row["images"] == 3 * PER_CLASS for row in rows.values())

@@ -1,0 +1,64 @@
+"""Means of localisation and the verdict against an untrained network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from headstart.stats.bootstrap import Resampling
+from headstart.stats.focus import VERDICTS, looks, means
+
+PLAN = Resampling(replicates=1000)
+
+
+def lifts(mean, n=50, spread=0.3, seed=0):
+    return mean + spread * np.random.default_rng(seed).normal(size=n)
+
+
+def test_means_leave_out_what_was_not_measured():
+    values = {"a": lifts(1.0), "b": lifts(2.0, seed=1)}
+    values["b"][3] = np.nan
+    use = np.arange(50) >= 10
+    found = means(values, use, PLAN)
+    picked = use & (np.arange(50) != 3)
+    for name, row in values.items():
+        assert found[name].value == pytest.approx(row[picked].mean())
+        half = (found[name].high - found[name].low) / 2
+        assert half == pytest.approx(1.96 * row[picked].std() / np.sqrt(picked.sum()), rel=0.15)
+
+
+def test_means_of_nothing():
+    found = means({"a": np.full(5, np.nan)}, plan=PLAN)
+    assert np.isnan(found["a"]).all()
+
+
+@pytest.mark.parametrize(("lift", "verdict"), [(1.8, "more"), (0.4, "less"), (1.0, "no more")])
+def test_verdicts(lift, verdict):
+    found = looks(lifts(lift), lifts(1.0, seed=1), plan=PLAN)
+    assert found.verdict == verdict
+    assert found.verdict in VERDICTS
+    assert found.sentence.startswith(
+        f"looks at the object {verdict} than an untrained network does"
+    )
+    assert found.low < found.difference < found.high
+    assert found.n == 50
+
+
+def test_it_is_paired():
+    """Images differ by far more than the two networks do, and it is still seen."""
+    hard = lifts(1.0, spread=5)
+    assert looks(hard + 0.1, hard, plan=PLAN).verdict == "more"
+
+
+def test_only_the_images_asked_for():
+    one, other = lifts(1.0), lifts(1.0, seed=1)
+    one[:25] += 5
+    assert looks(one, other, np.arange(50) < 25, PLAN).verdict == "more"
+    assert looks(one, other, np.arange(50) >= 25, PLAN).verdict == "no more"
+
+
+def test_not_measured():
+    found = looks(np.array([1.0, np.nan]), np.array([1.0, 1.0]))
+    assert found.verdict == "not measured"
+    assert found.n == 1
+    assert np.isnan(found.difference)

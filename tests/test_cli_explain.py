@@ -1,0 +1,166 @@
+"""``headstart explain``: a finished run before other questions, and one picture of the user's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headstart import cli
+from headstart.stages.report import Outcome
+
+Main = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["headstart", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "160")
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run, to be explained."""
+    folder = tmp_path_factory.mktemp("explain") / "run"
+    shutil.copytree(finished.results_path.parent, folder)
+    return folder
+
+
+def untouched(run: Path) -> set[str]:
+    """What was trained: these folders must stay as they are."""
+    verbs = ("index", "pretrain", "classify", "evaluate", "compare")
+    return {str(p) for verb in verbs for p in (run / verb).rglob("*")}
+
+
+def test_explained_anew_without_training(run: Path, main: Main) -> None:
+    before = untouched(run)
+    code, out, err = main(
+        "explain", run, "--attributions", "saliency,grad_cam", "--images", 9, "--json"
+    )
+    assert code == 0, err
+    assert Path(out.strip()) == run / "results.json"
+    assert untouched(run) == before
+    assert "Report: " in err
+    assert "no ceiling" in err
+    assert "background" in err  # the masks of the run are used again
+    results = json.loads((run / "results.json").read_text(encoding="utf8"))
+    assert results["study"]["explain"]["attributions"] == ["saliency", "grad_cam"]
+    assert {r["attribution"] for r in results["attribution_similarity"]} == {"saliency", "grad_cam"}
+    assert "explain" in results["provenance"]["explained_anew"]["command"]
+
+
+def test_one_picture_before_all_arms(run: Path, bags: Path, tmp_path: Path, main: Main) -> None:
+    picture = tmp_path / "my bag.jpg"
+    with Image.open(bags / "labeled/test/hobo/000001.jpg") as image:
+        image.resize((90, 60)).save(picture)
+    code, out, err = main("explain", run, "--image", picture, "--json")
+    assert code == 0, err
+    arrays = run / "explained/my bag/maps.npz"
+    assert Path(out.strip()) == arrays
+    with np.load(arrays, allow_pickle=False) as found:
+        arms = found["arms"].tolist()
+        assert found["maps"].shape == (10, 2, 32, 32)
+        assert found["maps"].dtype == np.float32
+        assert found["maps"].any(axis=(2, 3)).all()
+        np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-6)
+        assert (found["predicted"] == found["probabilities"].argmax(axis=1)).all()
+        assert (found["target"] == found["predicted"]).all()
+        told = found["classes"][found["predicted"]].tolist()
+    assert arms[-1] == "random/linear"
+    for name in (*told, "supervised", "random weights", "sheet.png"):
+        assert name in err
+    with Image.open(run / "explained/my bag/sheet.png") as sheet:
+        assert sheet.width > 10 * 160
+
+
+def test_one_picture_of_the_study_gets_the_answers_of_the_study(
+    run: Path, bags: Path, main: Main
+) -> None:
+    """Decoded and cut as the cache does it: the probabilities are those of predictions.csv."""
+    import csv
+
+    code, _, err = main(
+        "explain", run, "--image", bags / "labeled/test/hobo/000002.jpg", "--target", "hobo"
+    )
+    assert code == 0, err
+    with np.load(run / "explained/000002/maps.npz", allow_pickle=False) as found:
+        shares = dict(zip(found["arms"].tolist(), found["probabilities"], strict=True))
+        assert set(found["classes"][found["target"]].tolist()) == {"hobo"}
+        classes = found["classes"].tolist()
+    with (run / "predictions.csv").open(encoding="utf8", newline="") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["id"].endswith("test/hobo/000002.jpg") and row["label_fraction"] == "1.0"
+        ]
+    compared = 0
+    for row in rows:
+        arm = f"{row['method']}/{row['protocol']}"
+        if arm in shares:
+            expected = [float(row[f"p:{name}"]) for name in classes]
+            np.testing.assert_allclose(shares[arm], expected, atol=1e-4)
+            compared += 1
+    assert compared == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--attributions", "saliancy"], "did you mean 'saliency'?"),
+        (["--images", "-1"], "--images: explain.images"),
+        (["--masks", "nowhere"], "nowhere"),
+        (["--target", "hobo"], "goes with --image"),
+        (["--image", "nowhere.jpg"], "--image nowhere.jpg: no such file"),
+        (["--image", "{run}/results.json"], "cannot be read as an image"),
+        (["--image", "{bag}", "--target", "zaini"], "did you mean 'zaino'?"),
+        (["--set", "seeds=[0,1]"], "run its own command again first"),
+        (["--set", "explain.imagse=3"], "did you mean 'images'?"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], says: str, run: Path, bags: Path, main: Main
+) -> None:
+    bag = str(bags / "labeled/test/hobo/000000.jpg")
+    given = [a.format(run=run, bag=bag) for a in arguments]
+    before = untouched(run)
+    code, out, err = main("explain", run, *given)
+    assert code == 2
+    assert out == ""
+    assert says in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert untouched(run) == before
+
+
+def test_a_folder_that_is_no_finished_run(run: Path, tmp_path: Path, main: Main) -> None:
+    code, _, err = main("explain", tmp_path)
+    assert code == 2
+    assert "no results.json there; give the folder of a finished run" in err
+    (tmp_path / "results.json").write_text("[]", encoding="utf8")
+    code, _, err = main("explain", tmp_path)
+    assert code == 2
+    assert "not the results of a run" in err
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copy(run / "results.json", half)
+    shutil.copytree(run / "index", half / "index")
+    code, _, err = main("explain", half)
+    assert code == 2
+    assert "is not there under these settings" in err
+    assert not (half / "pretrain").exists()
