@@ -32,7 +32,7 @@ from headstart.data.workers import Row, decode_files
 
 Progress = Callable[[str, int, int], None]
 Line = Callable[[str], None]
-VERSION = 2  # raised when decoding comes to give other pixels
+VERSION = 3  # raised when decoding comes to give other pixels
 BLOCK = 512  # images between two records on disk
 # Bytes of pixels whose checksums are compared at every opening, about 0.1 s: all of a small cache,
 # a stretch from a random place on of a large one. All of any cache where size, time of change or
