@@ -71,12 +71,13 @@ def gallery(results: tables.Results) -> View | None:
         key=lambda column: column[0].startswith("random/")
     )  # stable: the others keep order
     first = min(seed for _, seed in columns)
+    names = list(dict.fromkeys(n for image in images for a in image["arms"] for n in a["maps"]))
     return {
         "columns": [
             words.arm_label(arm) + ("" if seed == first else f", seed {seed}")
             for arm, seed in columns
         ],
-        "rows": [_gallery_row(image, columns) for image in images],
+        "rows": [_gallery_row(image, columns, names) for image in images],
         "more": len(results["explained"]) - len(images),
         "has_random": any(arm.startswith("random/") for arm, _ in columns),
         "outlined": (results.get("explanations") or {}).get("masks") is not None,
@@ -245,7 +246,18 @@ def _likeness_sentences(rows: Sequence[tables.Record]) -> list[str]:
     if all(row["verdict"] == "no_ceiling" for row in rows):
         return [NO_CEILING]
     asked = [row for row in _main(rows) if SUPERVISED in (row["arm_a"], row["arm_b"])]
-    return [words.sentence(row["sentence"]) for row in asked or rows]
+    return [words.sentence(row["sentence"] + _calibrated(row)) for row in asked or rows]
+
+
+def _calibrated(row: tables.Record) -> str:
+    """The numbers behind a sentence about two arms; "different" may still be much alike."""
+    found = row["calibrated"]
+    if found["value"] is None:
+        return ""
+    ends = f"{words.number(found['low'])}, {words.number(found['high'])}"
+    told = f" (calibrated similarity {words.number(found['value'])} [{ends}])"
+    less = ", less alike than two seeds of one arm" if row["verdict"] == "different" else ""
+    return f"{less}{told}"
 
 
 def _main(rows: Sequence[tables.Record]) -> list[tables.Record]:
@@ -382,18 +394,20 @@ def _centre(rows: Sequence[tables.Record]) -> View | None:
     }
 
 
-def _gallery_row(image: tables.Record, columns: Sequence[tuple[str, int]]) -> View:
+def _gallery_row(
+    image: tables.Record, columns: Sequence[tuple[str, int]], names: Sequence[str]
+) -> View:
     found = {(arm["arm"], arm["seed"]): arm for arm in image["arms"]}
     return {
         "id": str(image["id"]),
         "true": image["true"],
         "chosen": image["chosen"],
         "photo": image["photo"],
-        "cells": [_gallery_cell(found.get(column), image["true"]) for column in columns],
+        "cells": [_gallery_cell(found.get(column), image["true"], names) for column in columns],
     }
 
 
-def _gallery_cell(arm: tables.Record | None, true: str) -> View | None:
+def _gallery_cell(arm: tables.Record | None, true: str, names: Sequence[str]) -> View | None:
     if arm is None:
         return None
     return {
@@ -401,7 +415,8 @@ def _gallery_cell(arm: tables.Record | None, true: str) -> View | None:
         "right": arm["predicted"] == true,
         "probability": words.percent(arm["probability"]),
         "maps": [
-            (_plain(name), path, f"{arm['scale'][name]:.2g}") for name, path in arm["maps"].items()
+            (_plain(name), arm["maps"].get(name), f"{arm['scale'].get(name, 0):.2g}")
+            for name in names
         ],
     }
 

@@ -50,9 +50,11 @@ def compare_maps(atlas: Atlas) -> Likeness:
     """Every pair of arms under every attribution; found again where nothing has changed."""
     found = []
     for done, name in enumerate(atlas.attributions):
-        atlas.run.tell.progress("comparing maps", done, len(atlas.attributions))
+        atlas.run.tell.progress("explain: comparing maps", done, len(atlas.attributions))
         found.append(_found(atlas, name))
-    atlas.run.tell.progress("comparing maps", len(atlas.attributions), len(atlas.attributions))
+    atlas.run.tell.progress(
+        "explain: comparing maps", len(atlas.attributions), len(atlas.attributions)
+    )
     return Likeness(
         rows=[row for one in found for row in one["rows"]],
         sanity=[row for one in found for row in one["sanity"]],
