@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow clean
+.PHONY: demo test check slow kills audit bench clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -18,6 +18,12 @@ check: .venv/.installed-test  ## style and types
 slow: .venv/.installed-test  ## the long trials
 	$(BIN)/python -m pytest -m slow
 
+kills: .venv/.installed-test  ## a small study killed sixty times; prints where, and what differed
+	$(BIN)/python tests/kill_harness.py --kills 60
+
+audit: .venv/.installed-test  ## known holes in what is installed, where they can be asked for
+	.ci/audit
+
 .venv/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "headstart needs Python 3.11 or later")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -28,6 +34,9 @@ slow: .venv/.installed-test  ## the long trials
 .venv/.installed-test: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
 	touch $@
+
+bench: .venv/.installed-test  ## the figures of benchmarks/README.md, on a CPU
+	benchmarks/cpu.sh
 
 clean:  ## forget the environment and the runs
 	rm -rf .venv runs

@@ -14,13 +14,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
+    {"files", "interrupt"},
     {"types", "config"},
     {"nn", "data"},
     {"methods", "attributions", "stats", "reporting"},
     {"engine", "store"},
     {"stages"},
-    {"pipeline"},
-    {"cluster", "terminal"},
+    {"pipeline", "bench"},
+    {"cluster", "terminal", "faults"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import io
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import tiny_study
+from headstart import engine, interrupt
 from headstart.config import EngineSettings, Optim, StudyError
 from headstart.data.batches import Images, Order, ViewPairs
 from headstart.engine import Engine, Reading, Training, gradient_norm
@@ -292,16 +297,16 @@ def test_checkpoints_are_written_when_due_and_never_half(
 ) -> None:
     Engine(CPU).fit(training(Line(), 5), Notes(), tmp_path, checkpoint_minutes=10)
     assert not list(tmp_path.iterdir())  # over long before it is due
-    real = torch.save
+    real = engine.save_state
 
-    def dies(state: Any, path: Path) -> None:
+    def dies(path: Path, state: dict[str, Any]) -> None:
         if state["step"] < 3:
-            real(state, path)
+            real(path, state)
             return
-        Path(path).write_bytes(b"half a check")
+        path.with_name(f".{path.name}.part").write_bytes(b"half a check")
         raise PowerCutError
 
-    monkeypatch.setattr(torch, "save", dies)
+    monkeypatch.setattr(engine, "save_state", dies)
     with pytest.raises(PowerCutError):
         Engine(CPU).fit(training(Line(), 5), Notes(), tmp_path, checkpoint_minutes=0)
     monkeypatch.undo()
@@ -322,6 +327,147 @@ def test_a_zero_fraction_of_a_run_is_left_after_its_last_step(tmp_path: Path) ->
     Engine(CPU).fit(training(again, 5), Notes(), tmp_path, checkpoint_minutes=0)
     assert again.after == []
     assert same(again.state_dict(), network.state_dict())
+
+
+def checkpointed(folder: Path, read_every: int = 1) -> dict[str, Any]:
+    """Twelve steps of a line, of which nine are done when the power goes; how it would end."""
+    folder.mkdir(exist_ok=True)
+    network, notes = Line(dropout=0.5), Notes(read_every)
+    whole = training(network, 12)
+    Engine(CPU).fit(whole, notes)
+    wanted = end_state(network, whole, notes)
+    first = training(Line(dropout=0.5), 12)
+    cut = Training(**{**vars(first), "batch": killed_at(9, first.batch)})
+    with pytest.raises(PowerCutError):
+        Engine(CPU).fit(cut, Notes(read_every), folder, checkpoint_minutes=0)
+    return wanted
+
+
+def taken_up(folder: Path, read_every: int = 1) -> tuple[list[int], dict[str, Any], list[str]]:
+    """The steps that were left, the end they came to, and what was said."""
+    network, notes, told = Line(dropout=0.5), Notes(read_every), list[str]()
+    rest = training(network, 12)
+    Engine(CPU, told.append).fit(rest, notes, folder)
+    return network.after, end_state(network, rest, notes), told
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    checkpointed(tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["checkpoint-previous.pt", "checkpoint.pt"]
+    steps = [torch.load(tmp_path / name, weights_only=True)["step"] for name in names]
+    assert steps == [8, 9]
+
+
+@pytest.mark.parametrize("read_every", [4, 5])
+def test_a_checkpoint_between_two_readings_keeps_their_mean(
+    read_every: int, tmp_path: Path
+) -> None:
+    wanted = checkpointed(tmp_path, read_every)
+    steps, ended, told = taken_up(tmp_path, read_every)
+    assert steps == [9, 10, 11]
+    assert same(ended, wanted)
+    assert told == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_taken(
+    damage: str, tmp_path: Path
+) -> None:
+    wanted = checkpointed(tmp_path)
+    newest, before = tmp_path / "checkpoint.pt", tmp_path / "checkpoint-previous.pt"
+    spoil(newest, damage)
+    steps, ended, told = taken_up(tmp_path)
+    assert steps == [8, 9, 10, 11]
+    assert same(ended, wanted)
+    assert told == [
+        f"{tmp_path.name}: checkpoint.pt is damaged; taking the one before it, or the beginning"
+    ]
+    spoil(before, damage)
+    steps, ended, told = taken_up(tmp_path)
+    assert steps == list(range(12))
+    assert same(ended, wanted)
+    assert [line.split(" ")[1] for line in told] == ["checkpoint.pt", "checkpoint-previous.pt"]
+
+
+def spoil(path: Path, damage: str) -> None:
+    content = bytearray(path.read_bytes())
+    if damage == "bit":
+        content[len(content) // 2] ^= 1
+    path.write_bytes({"cut": content[:-100], "bit": content, "empty": b""}[damage])
+
+
+@pytest.mark.parametrize("moment", ["before the first move", "between the moves"])
+def test_killed_while_checkpoints_are_moved(moment: str, tmp_path: Path) -> None:
+    wanted = checkpointed(tmp_path)
+    newest, before = tmp_path / "checkpoint.pt", tmp_path / "checkpoint-previous.pt"
+    if moment == "between the moves":
+        newest.rename(tmp_path / "checkpoint-next.pt")
+    else:
+        newest.rename(tmp_path / "checkpoint-next.pt")
+        before.rename(newest)
+    steps, ended, _ = taken_up(tmp_path)
+    assert steps == [9, 10, 11]
+    assert same(ended, wanted)
+
+
+def test_no_code_comes_out_of_a_checkpoint(tmp_path: Path) -> None:
+    """One made by somebody else, digest and all, is refused like a damaged one."""
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.touch, (ran,)
+
+    content = io.BytesIO()
+    torch.save({"network": Evil()}, content)
+    body = content.getvalue()
+    (tmp_path / "checkpoint.pt").write_bytes(body + hashlib.sha256(body).digest())
+    steps, _, told = taken_up(tmp_path)
+    assert steps == list(range(12))
+    assert "damaged" in told[0]
+    assert not ran.exists()
+
+
+def test_a_signal_is_looked_for_after_every_step_and_what_was_learnt_is_saved(
+    tmp_path: Path,
+) -> None:
+    wanted = checkpointed(tmp_path / "whole", 4)
+    network = Line(dropout=0.5)
+    first = training(network, 12)
+
+    def called_to_stop(step: int) -> Any:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return first.batch(step)
+
+    heard = Training(**{**vars(first), "batch": called_to_stop})
+    with (
+        pytest.raises(interrupt.Interrupted) as ended,
+        interrupt.listening(),
+        interrupt.deferred(),
+    ):
+        Engine(CPU).fit(heard, Notes(4), tmp_path, checkpoint_minutes=60)
+    assert ended.value.number == signal.SIGTERM
+    assert network.after == list(range(7))  # the step it came in was finished
+    steps, end, _ = taken_up(tmp_path, 4)
+    assert steps == [7, 8, 9, 10, 11]
+    assert same(end, wanted)
+
+
+def test_more_threads_change_only_rounding() -> None:
+    ends = []
+    try:
+        for threads in (1, 2):
+            network, asked = pretraining("simclr")
+            Engine(EngineSettings(device="cpu", precision="32", threads=threads)).fit(
+                asked, Notes()
+            )
+            ends.append(network.state_dict())
+    finally:
+        torch.set_num_threads(1)
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name], rtol=1e-3, atol=1e-5)
 
 
 # --- devices and numbers -----------------------------------------------------------------------

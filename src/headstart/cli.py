@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,9 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headstart import interrupt
+from headstart.faults import GO_ON, told
+
 if TYPE_CHECKING:
     from headstart.config import Study
     from headstart.stages.report import Outcome
+
+UNTRAINED = ("random", "majority", "start")  # methods that nothing can go wrong with
 
 app = typer.Typer(
     help="Does self-supervised pretraining give my classifier a head start? Two folders of images "
@@ -43,6 +49,14 @@ Groups = Annotated[
         "expression with one group on the path, or 'folder'."
     ),
 ]
+Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, like resnet50.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Compile = Annotated[
+    bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
+]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")]
 
 
 @app.command()
@@ -62,11 +76,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
     label_fractions: Annotated[
         str | None, typer.Option(help="Like 0.1,1.0: shares of the labels to learn from.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="A timm or torchvision name, like resnet50.")
-    ] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side of the images, pixels.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images a pretraining step.")] = None,
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of pretraining.")] = None,
     recipe: Annotated[
         str | None, typer.Option(help="small (default) or paper: whose hyper-parameters.")
@@ -86,10 +98,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
         ),
     ] = False,
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")] = None,
+    set_: Set = None,
+    device: Device = None,
+    compile_: Compile = False,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -98,7 +109,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
-) -> None:
+) -> int:
     """Compare self-supervised pretraining with supervised training on your images."""
     flags = {
         "data.unlabeled": unlabeled,
@@ -117,8 +128,9 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "classify.compute_matched": compute_matched or None,
         "compare.margin": margin,
         "engine.device": device,
+        "engine.compile": compile_ or None,
     }
-    _run(_study(preset, study, set_ or [], flags), out, json=json)
+    return _run(_study(preset, study, set_ or [], flags), out, json=json)
 
 
 @app.command()
@@ -131,23 +143,23 @@ def demo(
     images_only: Annotated[
         bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
     ] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
     ] = False,
-) -> None:
+) -> int:
     """Generate nine classes of bags, run every arm on them, and write the report."""
     bags = out / "images"
     _draw_bags(bags, shortcut, seed)
     if images_only:
         typer.echo(bags)
-        return
+        return 0
     flags = {
         "data.unlabeled": bags / "unlabeled",
         "data.labeled": bags / "labeled",
         "explain.masks": bags,
     }
-    _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
+    return _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
 
 
 @app.command()
@@ -205,7 +217,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any setting of the run.")] = None,
+    set_: Set = None,
     json: Annotated[
         bool, typer.Option("--json", help="Last line on stdout: the path of check.json.")
     ] = False,
@@ -332,6 +344,50 @@ def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
 
 
 @app.command()
+def bench(  # noqa: PLR0913 - the signature is the command line
+    backbone: Backbone = None,
+    image_size: ImageSize = None,
+    batch_size: BatchSize = None,
+    method: Annotated[str, typer.Option(help="moco, simclr, simsiam or byol.")] = "simclr",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of images (default: bags drawn at photo size).")
+    ] = None,
+    peer: Annotated[
+        str | None, typer.Option(help="lightly: its documented loop on the same files.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=2, help="Segments of each, in turns.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder for images and their cache.")] = Path(
+        "runs/bench"
+    ),
+    compile_: Compile = False,
+    device: Device = None,
+    set_: Set = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Time training on this machine: against the bare network, and against a peer."""
+    from headstart.bench.run import Options, write_bench
+    from headstart.bench.run import bench as measure
+    from headstart.bench.table import bench_table, limit
+    from headstart.terminal import Terminal
+
+    flags = {
+        "encoder.backbone": backbone,
+        "encoder.image_size": image_size,
+        "pretrain.batch_size": batch_size,
+        "engine.compile": compile_ or None,
+        "engine.device": device,
+    }
+    study = _study("standard", None, set_ or [], flags)
+    terminal = Terminal()
+    with terminal:
+        found = measure(study, Options(method, data, peer, rounds), out, terminal)
+    terminal.show(bench_table(found))
+    terminal.line(limit(found))
+    if json is not None:
+        write_bench(found, json)
+
+
+@app.command()
 def presets() -> None:
     """Say what each preset sets, and what it costs."""
     import inspect
@@ -354,27 +410,45 @@ def settings() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 2."""
-    from headstart.config import StudyError
+    """Run the command line and exit.
 
+    0: done. 1: the machine failed (disk, memory), or no trained arm could be judged. 2: the user's
+    mistake. 128 + n: signal n. Every end but a crash of our own is one line on stderr.
+    """
     if len(sys.argv) < 2:
         app()  # prints the help
-    usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
     try:
-        sys.exit(app(standalone_mode=False))
-    except StudyError as error:
-        print(f"headstart: {error}", file=sys.stderr)
-        sys.exit(2)
-    except usage_error as error:
+        with interrupt.listening():
+            code = app(standalone_mode=False)
+            sys.stdout.flush()
+    except interrupt.Interrupted as end:
+        print(f"headstart: stopped by {end}; {GO_ON}", file=sys.stderr)
+        code = 128 + end.number
+    except BrokenPipeError:  # whoever read the output has gone; Python is not to try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        code, line = _explain(error)
+        if not line:
+            raise
+        print(f"headstart: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> tuple[int, str | None]:
+    """Exit code and line of what is no fault of ours; no line for one that is."""
+    from headstart.config import StudyError
+
+    usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
+    if isinstance(error, StudyError):
+        return 2, str(error)
+    if isinstance(error, usage_error):
         line = " ".join(error.format_message().split())
-        print(f"headstart: {line} (headstart --help lists what there is)", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("headstart: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        return 2, f"{line} (headstart --help lists what there is)"
+    return 1, told(error)
 
 
-def _run(study: Study, out: Path, *, json: bool) -> None:
+def _run(study: Study, out: Path, *, json: bool) -> int:
     from headstart.pipeline import run_study
     from headstart.terminal import Terminal
 
@@ -385,6 +459,17 @@ def _run(study: Study, out: Path, *, json: bool) -> None:
     _say(outcome, terminal)
     if json:
         print(outcome.results_path)
+    return _judged(outcome, terminal)
+
+
+def _judged(outcome: Outcome, terminal: Any) -> int:
+    """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
+    trained = [arm for arm in outcome.results["arms"] if arm["method"] not in UNTRAINED]
+    lost = [arm for arm in trained if arm["status"] != "ok"]
+    names = dict.fromkeys(f"{arm['method']}/{arm['protocol']} (seed {arm['seed']})" for arm in lost)
+    if names:
+        terminal.line(f"Warning: not judged, see the report for why: {', '.join(names)}")
+    return int(bool(trained) and len(lost) == len(trained))
 
 
 def _say(outcome: Outcome, terminal: Any) -> None:

@@ -170,7 +170,7 @@ class Pretrain(Frozen):
     check_epochs: Annotated[float, Field(gt=0)] = 1.0
     """Collapse is looked for every so many epochs."""
     on_collapse: Literal["stop", "warn"] = "stop"
-    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0
     """Between two checkpoints; a training killed goes on from the last one."""
 
 

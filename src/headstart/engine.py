@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,10 +15,12 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from headstart import interrupt
 from headstart.config import EngineSettings, StudyError
+from headstart.data.ahead import Ahead, Batch
+from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.optim import apply_lr
 
-Batch = tuple[Tensor, ...]
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -76,11 +77,15 @@ class Watcher(Protocol):
 class Engine:
     """One device and one precision, for every network of a study."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(
+        self, settings: EngineSettings, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.tell = tell
         if settings.threads:
             torch.set_num_threads(settings.threads)
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
+        self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.compile = settings.compile
         for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -104,25 +109,29 @@ class Engine:
         training: Training,
         watcher: Watcher,
         folder: Path | None = None,
-        checkpoint_minutes: float = 10.0,
+        checkpoint_minutes: float = 2.0,
     ) -> str | None:
         """Train; returns None at the end of the run, or the watcher's reason for stopping early.
 
         With a ``folder``, a checkpoint there is taken up again, and one is written every
-        ``checkpoint_minutes``: a run killed and started again ends in the same bits on the CPU.
+        ``checkpoint_minutes`` and before a signal that waits ends the run: killed and started
+        again it ends in the same bits on the CPU.
         """
         network, optimizer = self.fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
         )
         network.mark_forward_method("loss")
         loss_of = torch.compile(network.loss) if self.compile else network.loss
+        batch_of = training.batch
+        if self.device.type == "cuda":  # on a CPU there is nothing that it could run beside
+            batch_of = Ahead(training.batch, training.steps, self.device)
         torch.manual_seed(training.seed)
-        start = self._resume(training, watcher, folder)
+        checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
+        start, since, total = checkpoints.resume(self.device)
         training.network.train()
-        total, since, saved = torch.zeros((), device=self.device), start, time.monotonic()
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
-            batch = training.batch(step)
+            batch = batch_of(step)
             with self.autocast():  # Fabric enters it only for modules that it has to wrap
                 loss = loss_of(*batch)
             self.fabric.backward(loss)
@@ -132,46 +141,95 @@ class Engine:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             training.network.after_step(step)  # type: ignore[operator]
-            if norm is None:
-                continue
-            mean = float(total) / (step + 1 - since)
-            total.zero_()
-            since = step + 1
-            reason = watcher(Reading(step + 1, mean, lr, float(norm)))
-            training.network.train()
-            if reason:
-                return reason
-            if folder and time.monotonic() - saved >= 60 * checkpoint_minutes:
-                self._save(training, watcher, folder, step + 1)
-                saved = time.monotonic()
+            if norm is not None:
+                mean = float(total) / (step + 1 - since)
+                total.zero_()
+                since = step + 1
+                reason = watcher(Reading(step + 1, mean, lr, float(norm)))
+                training.network.train()
+                if reason:
+                    return reason
+            checkpoints.after(step + 1, since, total)
         return None
 
-    def _save(self, training: Training, watcher: Watcher, folder: Path, step: int) -> None:
+
+class Checkpoints:
+    """What is written of a training while it runs, and how it is taken up again.
+
+    The last two are kept: ``checkpoint.pt`` and ``checkpoint-previous.pt``.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        watcher: Watcher,
+        folder: Path | None,
+        minutes: float,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.training, self.watcher, self.folder, self.tell = training, watcher, folder, tell
+        self.every, self.saved = 60 * minutes, time.monotonic()
+
+    def after(self, step: int, since: int, total: Tensor) -> None:
+        """Save where it is due; end here, saved, where a signal waits.
+
+        ``total`` (a scalar) is the sum of the losses after the first ``since`` steps.
+
+        Raises:
+            Interrupted: a signal asked for the end.
+        """
+        if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= self.every):
+            self._save(self.folder, step, since, total)
+            self.saved = time.monotonic()
+        interrupt.check()
+
+    def resume(self, device: torch.device) -> tuple[int, int, Tensor]:
+        """(step, since, total) of the newest checkpoint that is whole; zeros where there is none.
+
+        A damaged one is named, and the one before it is taken.
+        """
+        for path in checkpoint_files(self.folder) if self.folder else ():
+            try:
+                return self._restore(load_state(path), device)
+            except DamagedError:
+                self.tell(
+                    f"{path.parent.name}: {path.name} is damaged; taking the one before it, or the "
+                    "beginning"
+                )
+        return 0, 0, torch.zeros((), device=device)
+
+    def _save(self, folder: Path, step: int, since: int, total: Tensor) -> None:
         """Everything that the rest of the run depends on, moved into place when whole."""
         state = {
-            "network": training.network.state_dict(),
-            "optimizer": training.optimizer.state_dict(),
+            "network": self.training.network.state_dict(),
+            "optimizer": self.training.optimizer.state_dict(),
             "step": step,
-            "watcher": watcher.state(),
+            "since": since,
+            "total": total,
+            "watcher": self.watcher.state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        part = folder / "checkpoint.part"
-        torch.save(state, part)
-        os.replace(part, folder / "checkpoint.pt")
+        newest = folder / "checkpoint.pt"
+        save_state(folder / "checkpoint-next.pt", state)
+        if newest.exists():
+            newest.replace(folder / "checkpoint-previous.pt")
+        (folder / "checkpoint-next.pt").replace(newest)
 
-    def _resume(self, training: Training, watcher: Watcher, folder: Path | None) -> int:
-        path = folder / "checkpoint.pt" if folder else None
-        if path is None or not path.exists():
-            return 0
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        training.network.load_state_dict(state["network"])
-        training.optimizer.load_state_dict(state["optimizer"])
-        watcher.restore(state["watcher"])
+    def _restore(self, state: dict[str, Any], device: torch.device) -> tuple[int, int, Tensor]:
+        self.training.network.load_state_dict(state["network"])
+        self.training.optimizer.load_state_dict(state["optimizer"])
+        self.watcher.restore(state["watcher"])
         torch.set_rng_state(state["random"])
         if state["random_cuda"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["random_cuda"])
-        return int(state["step"])
+        return state["step"], state["since"], state["total"].to(device)
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest first."""
+    names = ("checkpoint-next.pt", "checkpoint.pt", "checkpoint-previous.pt")
+    return [folder / name for name in names if (folder / name).exists()]
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

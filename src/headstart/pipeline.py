@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,7 +32,7 @@ from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
-from headstart.store import Entry, FinishedStore, Store, UnfinishedError
+from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
 """Settings over settings, each with where it comes from."""
@@ -53,7 +54,13 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
         StudyError: the user's mistake, in one line.
     """
     begun = time.time()
-    run = _open(study, out, tell or Silence())
+    with _opened(study, out, tell or Silence()) as run:
+        return _whole(run, Asked(command, begun))
+
+
+def _whole(run: Run, asked: Asked) -> Outcome:
+    """All eight verbs."""
+    study = run.study
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
@@ -63,7 +70,7 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
     for seed in study.seeds:
         _run_seed(run, data, seed, grid)
     review_lookalikes(run, data, grid)
-    return _answer(run, data, grid, objects, Asked(command, begun))
+    return _answer(run, data, grid, objects, asked)
 
 
 def explain_run(
@@ -84,8 +91,8 @@ def explain_run(
         StudyError: no run, an unfinished one, or the user's mistake, in one line.
     """
     begun = time.time()
-    run, data, grid, earlier = _take_up(folder, changes, tell or Silence())
-    return _answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
+    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, earlier):
+        return _answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
 
 
 def explain_image(
@@ -100,8 +107,8 @@ def explain_image(
     Raises:
         StudyError: no run, an unfinished one, or the user's mistake, in one line.
     """
-    run, data, grid, _ = _take_up(folder, changes, tell or Silence())
-    return look(run, data, grid, picture, target)
+    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
+        return look(run, data, grid, picture, target)
 
 
 def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: Asked) -> Outcome:
@@ -112,9 +119,10 @@ def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked:
     return report(run, data, grid, explained, compared, asked)
 
 
-def _take_up(
+@contextmanager
+def _taken_up(
     folder: Path, changes: Layers, tell: Tell
-) -> tuple[Run, Dataset, Grid, Mapping[str, Any]]:
+) -> Iterator[tuple[Run, Dataset, Grid, Mapping[str, Any]]]:
     """A finished run with its data and its cells, and its provenance; nothing is computed."""
     path = folder / "results.json"
     if not path.is_file():
@@ -126,15 +134,15 @@ def _take_up(
         raise StudyError(f"{path}: not the results of a run") from None
     if earlier.get("precision"):  # "auto" may mean something else on this machine
         stored["engine"]["precision"] = earlier["precision"]
-    run = _open(build_study([(str(path), stored), *changes]), folder, tell)
-    found, grid = replace(run, store=FinishedStore(folder)), Grid()
-    try:
-        data = index(found)
-        for seed in run.study.seeds:
-            _run_seed(found, data, seed, grid)
-    except UnfinishedError as missing:
-        raise StudyError(_unfinished(folder, missing)) from None
-    return run, data, grid, earlier
+    with _opened(build_study([(str(path), stored), *changes]), folder, tell) as run:
+        found, grid = replace(run, store=FinishedStore(folder)), Grid()
+        try:
+            data = index(found)
+            for seed in run.study.seeds:
+                _run_seed(found, data, seed, grid)
+        except UnfinishedError as missing:
+            raise StudyError(_unfinished(folder, missing)) from None
+        yield run, data, grid, earlier
 
 
 def _unfinished(folder: Path, missing: UnfinishedError) -> str:
@@ -154,8 +162,8 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
     Raises:
         StudyError: the user's mistake, in one line.
     """
-    run = _open(study, out, tell or Silence())
-    return write_card(run, index(run))
+    with _opened(study, out, tell or Silence()) as run:
+        return write_card(run, index(run))
 
 
 def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
@@ -183,6 +191,10 @@ def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Gri
     features = extract(run, data, encoder, f"{method}-seed{seed}")
     grid.extracted[method, seed] = features
     for cell, classifier in classify(run, data, cells, encoder, features).items():
+        info = classifier.info
+        if info["status"] != "ok":
+            grid.stopped[cell] = (info["status"], info["reason"])
+            continue
         grid.classifiers[cell] = (encoder, classifier)
         grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))
 
@@ -201,8 +213,9 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
             yield Cell(method, protocol, seed, fraction)
 
 
-def _open(study: Study, out: Path, tell: Tell) -> Run:
-    """The run folder, made or found again; what could fail late is asked for now."""
+@contextmanager
+def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
+    """The run folder, made or found again and locked; what could fail late is asked for now."""
     for name in study.explain.attributions:
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
@@ -214,4 +227,5 @@ def _open(study: Study, out: Path, tell: Tell) -> Run:
         probe.unlink()
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror or error}") from None
-    return Run(study, out, Store(out), Engine(study.engine), tell)
+    with locked(out, tell.line):
+        yield Run(study, out, Store(out, tell.line), Engine(study.engine, tell.line), tell)

@@ -4,78 +4,141 @@
 means that the rest is whole. The key is a hash over the verb, its version, its settings and the
 keys of its inputs: finished work is found again, changed work gets a folder of its own, and running
 the same command again is how a study is resumed.
+
+``done.json`` also holds the SHA-256 of every file of the artifact and of what its inputs held. They
+are compared when a process first asks for an artifact: one that was cut off, changed, or made from
+something that is no longer there is named, and made anew.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from headstart import interrupt
+from headstart.files import digest, write_bytes
 
 # Raised by one when a stage comes to compute something else from the same settings.
 VERSIONS = {
     "index": 2,
-    "pretrain": 1,
+    "pretrain": 2,
     "extract": 1,
-    "classify": 1,
+    "classify": 2,
     "evaluate": 1,
     "explain": 2,
     "gates": 1,
-    "compare": 2,
+    "compare": 3,
 }
+DONE = "done.json"
+PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact
+
+
+def _nobody(_: str) -> None:
+    """Tell no one."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One artifact: where it lies and the key it is known by."""
+    """One artifact: where it lies, the key it is known by, and what it is made from."""
 
     folder: Path
     key: str
+    inputs: tuple[Entry, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def done(self) -> bool:
         """Whether the artifact is whole."""
-        return (self.folder / "done.json").exists()
+        return (self.folder / DONE).exists()
 
     @property
     def info(self) -> dict[str, Any]:
         """What the stage had to say of it when it finished."""
-        stored = json.loads((self.folder / "done.json").read_text(encoding="utf8"))
-        info: dict[str, Any] = stored["info"]
+        info: dict[str, Any] = self._stored()["info"]
         return info
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds that making it took."""
-        stored = json.loads((self.folder / "done.json").read_text(encoding="utf8"))
-        return float(stored["seconds"])
+        return float(self._stored()["seconds"])
+
+    @property
+    def content(self) -> str:
+        """A hash over what it holds, "" while unfinished; made twice alike it is the same."""
+        stored = self._stored() if self.done else {}
+        return _hash([stored["files"], stored["info"]]) if stored else ""
 
     def finish(self, info: Mapping[str, Any], started: float) -> None:
         """Mark the artifact whole; ``started`` is the ``time.perf_counter`` at its beginning."""
-        seconds = time.perf_counter() - started
-        write_json(self.folder / "done.json", {"key": self.key, "info": info, "seconds": seconds})
+        stored = {
+            "key": self.key,
+            "info": info,
+            "files": {name: digest(path) for name, path in self._files().items()},
+            "inputs": {entry.key: entry.content for entry in self.inputs},
+            "seconds": time.perf_counter() - started,
+        }
+        stored["digest"] = _hash(json.loads(json.dumps(stored, allow_nan=False)))
+        write_json(self.folder / DONE, stored)
+
+    def fault(self) -> str | None:
+        """What keeps a finished artifact from being used; None where it is as it was left."""
+        try:
+            stored = self._stored()
+            written = stored.pop("digest")
+            files, inputs = stored["files"], stored["inputs"]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return f"{DONE} is damaged"
+        if written != _hash(stored) or stored["key"] != self.key:
+            return f"{DONE} is damaged"
+        found = self._files()  # names that lead elsewhere are not followed
+        for name, known in files.items():
+            if name not in found:
+                return f"{name} is missing"
+            if digest(found[name]) != known:
+                return f"{name} is damaged"
+        for entry in self.inputs:
+            if entry.content != inputs.get(entry.key):
+                return f"it was made from another {entry.folder.parent.name}/{entry.folder.name}"
+        return None
+
+    def _files(self) -> dict[str, Path]:
+        """The files of the artifact by their names below its folder."""
+        return {
+            path.relative_to(self.folder).as_posix(): path
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(PASSING)
+        }
+
+    def _stored(self) -> dict[str, Any]:
+        stored: dict[str, Any] = json.loads((self.folder / DONE).read_text(encoding="utf8"))
+        return stored
 
 
 class Store:
-    """The artifacts of one run folder."""
+    """The artifacts of one run folder; ``tell`` hears of those that are damaged."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, tell: Callable[[str], None] = _nobody) -> None:
+        self.root, self.tell = root, tell
+        self._sound: set[Path] = set()
 
     def entry(
         self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry] = ()
     ) -> Entry:
         """The place of the artifact that ``verb`` makes of ``inputs`` under ``settings``.
 
-        ``label`` is for people and is no part of the key.
+        ``label`` is for people and is no part of the key. A damaged artifact is unfinished again.
         """
+        interrupt.check()  # a signal may have come where an exception is lost
         entry = self._place(verb, label, settings, inputs)
         entry.folder.mkdir(parents=True, exist_ok=True)
+        if entry.folder not in self._sound and entry.done:
+            self._look(entry)
         return entry
 
     def _place(
@@ -89,7 +152,15 @@ class Store:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return Entry(self.root / verb / f"{label}-{key}", key)
+        return Entry(self.root / verb / f"{label}-{key}", key, tuple(inputs))
+
+    def _look(self, entry: Entry) -> None:
+        fault = entry.fault()
+        if fault is None:
+            self._sound.add(entry.folder)
+            return
+        self.tell(f"{entry.folder.parent.name}/{entry.folder.name}: {fault}; making it anew")
+        (entry.folder / DONE).unlink()
 
 
 class FinishedStore(Store):
@@ -101,10 +172,10 @@ class FinishedStore(Store):
         """The whole artifact.
 
         Raises:
-            UnfinishedError: it is not there, or not whole.
+            UnfinishedError: it is not there, not whole, or damaged.
         """
         entry = self._place(verb, label, settings, inputs)
-        if not entry.done:
+        if not entry.done or entry.fault() is not None:
             raise UnfinishedError(verb, label)
         return entry
 
@@ -117,6 +188,36 @@ class UnfinishedError(LookupError):
         self.verb = verb
 
 
+@contextmanager
+def locked(root: Path, tell: Callable[[str], None] = _nobody) -> Iterator[None]:
+    """Keep a run folder to one process; a second one says so and waits.
+
+    The kernel releases the lock when its process ends, however it ends.
+    """
+    with (root / ".lock").open("a") as handle:
+        told = False
+        while not _lock(handle, root, tell):
+            if not told:
+                tell(f"{root}: another run is at work in this folder; waiting for it to end")
+            told = True
+            time.sleep(0.2)
+        yield
+
+
+def _lock(handle: IO[str], root: Path, tell: Callable[[str], None]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # some network file systems know no locks
+        tell(f"{root}: cannot be locked ({error.strerror}); start no second run in this folder")
+    return True
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write to a temporary name and move into place; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
@@ -124,6 +225,4 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write to a temporary name and move into place: there is no half a file."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf8")
-    os.replace(part, path)
+    write_bytes(path, text.encode())

@@ -20,11 +20,22 @@ from rich.progress import (
 QUIET_SECONDS = 15.0  # between two lines about the same thing where there is no terminal
 
 
+class _Stderr(Console):
+    """A console whose reader may go away: the study goes on unseen."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Say no more; Rich would end the program."""
+        self.quiet = True
+
+
 class Terminal:
     """Tells of a run on stderr, so that stdout stays free for results."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = _Stderr()
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

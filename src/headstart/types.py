@@ -6,12 +6,15 @@ can be paired. Each value is frozen and knows how to ``save(folder)`` and ``load
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from headstart.files import write_bytes
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -27,7 +30,9 @@ class _Arrays:
     def save(self, folder: Path) -> None:
         """Write ``<folder>/<ClassName>.npz`` in lower case."""
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
-        np.savez(folder / f"{type(self).__name__.lower()}.npz", allow_pickle=False, **arrays)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_bytes(folder / f"{type(self).__name__.lower()}.npz", content.getbuffer())
 
     @classmethod
     def load(cls, folder: Path) -> Self:

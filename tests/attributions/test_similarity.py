@@ -16,12 +16,17 @@ from headstart.attributions import similarity
 from headstart.attributions.similarity import (
     MEASURES,
     Similarity,
+    baseline_distance,
     compare,
     compare_images,
+    edges,
+    emprt,
+    entropy,
     floor,
     normalise,
     pearson,
     rmse,
+    shuffled_pairing,
     spearman,
     ssim,
     top_iou,
@@ -268,3 +273,76 @@ def test_symmetric_bounded_and_without_a_unit(seed, signed, factor):
 def test_refuses_what_cannot_be_compared(a, b, message):
     with pytest.raises(ValueError, match=message):
         compare(a, b)
+
+
+def test_shuffled_pairing_by_hand():
+    """Two images of class 0 swap; three of class 1 go round; the lone one of class 2 has none."""
+    a, b = maps(6, seed=1), maps(6, seed=2)
+    y = np.array([0, 1, 0, 1, 2, 1])
+    found = shuffled_pairing(a, b, y)
+    assert np.isnan(found["pearson"]).tolist() == [False] * 4 + [True, False]
+    swapped = compare_images(a[[0, 2]], b[[2, 0]])
+    for name in MEASURES:
+        np.testing.assert_allclose(found[name][[0, 2]], swapped[name])
+    rounds = [compare_images(a[[1, 3, 5]], b[order])["pearson"] for order in ([3, 5, 1], [5, 1, 3])]
+    assert any(np.allclose(found["pearson"][[1, 3, 5]], one) for one in rounds)
+
+
+def test_shuffled_pairing_passes_over_missing_maps():
+    a, b = maps(3, seed=1), maps(3, seed=2)
+    a[1] = 0
+    found = shuffled_pairing(a, b, np.zeros(3, np.int64))
+    assert np.isnan(found["rmse"]).tolist() == [False, True, False]
+    np.testing.assert_allclose(found["pearson"][0], pearson(normalise(a[0]), normalise(b[2])))
+    alone = shuffled_pairing(a, b, np.zeros(3, np.int64), np.array([True, True, False]))
+    assert np.isnan(alone["rmse"]).all()
+
+
+def test_shuffled_pairing_keeps_only_what_images_share():
+    """Maps with a middle of their own image's and one that all share."""
+    own, shared = maps(40, seed=3), maps(1, seed=4)
+    a, b = own + shared + 0.3 * maps(40, seed=5), own + shared + 0.3 * maps(40, seed=6)
+    same = compare_images(a, b)["pearson"].mean()
+    shuffled = shuffled_pairing(a, b, np.arange(40) % 4)["pearson"].mean()
+    assert same == pytest.approx(2 / 2.09, abs=0.02)
+    assert shuffled == pytest.approx(1 / 2.09, abs=0.03)
+
+
+def test_edges_by_hand():
+    x = np.zeros((2, 3, 8, 8), np.float32)
+    x[0, ..., 4:] = 1  # one upright edge; the other image has none
+    found = edges(x)
+    assert found.shape == (2, 8, 8)
+    assert not found[1].any()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0, 3], [0, 0, 0, 4, 4, 0, 0, 0], atol=1e-2)
+    np.testing.assert_allclose(edges(x.swapaxes(2, 3)), found.swapaxes(1, 2), atol=1e-5)
+
+
+def test_baseline_distance_by_hand():
+    x = np.zeros((1, 3, 2, 2))
+    x[0, :, 0, 0] = (1, 0.5, 0.25)
+    np.testing.assert_allclose(baseline_distance(x)[0], [[0.75, 1.5], [1.5, 1.5]])
+    np.testing.assert_allclose(baseline_distance(x, 0)[0], [[1.75, 0], [0, 0]])
+
+
+def test_entropy_by_hand():
+    a = np.zeros((4, 10, 10))
+    a[0, :5] = 1  # two values, half and half
+    a[1].flat[:] = np.arange(100)  # every bin once
+    a[2, 0, 0] = 1  # one pixel
+    found = entropy(a)
+    expected = [np.log(2), np.log(100), -(0.99 * np.log(0.99) + 0.01 * np.log(0.01))]
+    np.testing.assert_allclose(found[:3], expected)
+    assert math.isnan(found[3])
+
+
+def test_emprt_by_hand():
+    a = np.zeros((3, 10, 10))
+    a[0, :5] = 1
+    b = np.zeros((3, 10, 10))
+    b[:2].reshape(2, -1)[:] = np.arange(100)
+    found = emprt(a, b)
+    assert found[0] == pytest.approx((np.log(100) - np.log(2)) / np.log(2))
+    assert np.isnan(found[1:]).all()
+    assert emprt(b, a)[0] < 0

@@ -210,3 +210,8 @@ def test_centred_is_the_evaluation_transform_of_the_asked_images() -> None:
     one = noisy_images().centred(np.array([5]))
     among = noisy_images().centred(np.array([2, 5, 9]))[1:2]
     torch.testing.assert_close(one, among)
+
+
+def test_a_row_that_the_cache_does_not_have_is_an_error() -> None:
+    with pytest.raises(IndexError, match="40 images"):
+        plain_images(np.array([3, 40])).pixels(np.array([0, 1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -32,6 +33,47 @@ FILES += [Found("unlabeled/alice/5_a.jpg", "/y/5"), Found("unlabeled/6_d.jpg", "
 
 
 # --- reading -----------------------------------------------------------------------------------
+
+
+CELLS = st.sampled_from(
+    ["id", "file", "group", "a", "3_a", "1_a.jpg", "", " ", '"', "é", "\0", "x,y"]
+)
+TABLES = st.one_of(
+    st.binary(max_size=300),
+    st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=8).map(
+        lambda lines: "\n".join(["id,group", *lines]).encode()
+    ),
+)
+
+
+@given(TABLES)
+@settings(max_examples=150, deadline=None)
+def test_any_table_gives_groups_or_one_line(content: bytes) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(content)
+        file.flush()
+        _groups_or_one_line(file.name)
+
+
+@given(st.text(max_size=30))
+@settings(max_examples=150, deadline=None)
+def test_any_pattern_gives_groups_or_one_line(spec: str) -> None:
+    _groups_or_one_line(spec)
+
+
+def _groups_or_one_line(spec: str) -> None:
+    refused = ""
+    try:
+        groups = read_groups(spec, FILES)
+    except StudyError as error:
+        refused = str(error)
+    if refused:
+        assert refused.startswith("--groups ")
+        assert refused.isprintable()
+        return
+    assert len(groups) == len(FILES)
+    assert all(isinstance(group, str) for group in groups)
+    assert any(groups[:4])
 
 
 def test_folders_below_the_class_are_groups() -> None:
@@ -83,6 +125,35 @@ def test_mistakes_in_a_table_are_one_line(
     assert str(error.value).startswith(f"--groups {path}: ")
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def groups_or_line(spec: str) -> str:
+    """What is told of a specification; nothing where every image got its group."""
+    try:
+        assert len(read_groups(spec, FILES)) == len(FILES)
+    except StudyError as error:
+        return str(error)
+    return ""
+
+
+@given(
+    content=st.binary(max_size=60)
+    | st.text("id,group\n\"'/1_a.jpg\0\r;", max_size=80).map(str.encode)
+    | st.text('a1_.jpg",\n\r\0', max_size=60).map(lambda t: f"id,group\n{t}".encode())
+)
+def test_any_bytes_give_a_line_or_groups(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(content)
+    line = groups_or_line(str(path))
+    assert line == "" or line.startswith(f"--groups {path}: ")
+    assert "\n" not in line
+
+
+@given(spec=st.text(max_size=30))
+def test_any_text_gives_a_line_or_groups(spec: str) -> None:
+    assert "\n" not in groups_or_line(spec)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from headstart.config import StudyError
-from headstart.data.scan import find_labeled, find_unlabeled
+from headstart.data.scan import Found, find_labeled, find_unlabeled
+
+Finder = Callable[..., list[Found]]
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -76,6 +79,59 @@ def test_the_output_folder_inside_the_input_is_left_out(tmp_path: Path) -> None:
     assert [f.id for f in found] == ["unlabeled/1.jpg", "unlabeled/run2/2.jpg"]
     (tmp_path / "link").symlink_to(tmp_path / "run")
     assert find_unlabeled(tmp_path, exclude=tmp_path / "x" / ".." / "run") == found
+
+
+@pytest.mark.parametrize("find", [find_unlabeled, find_labeled])
+def test_the_images_own_folder_is_no_place_for_results(tmp_path: Path, find: Finder) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    for out in (tmp_path, tmp_path / "a" / ".."):
+        with pytest.raises(StudyError, match=r"^--out .*: the images lie there; name a folder"):
+            find(tmp_path, exclude=out)
+    assert len(find(tmp_path, exclude=tmp_path / "out")) == 2  # it need not be there yet
+
+
+def test_pictures_that_another_run_wrote_are_no_data(tmp_path: Path) -> None:
+    """Two runs with two output folders, both below the images."""
+    touch(tmp_path, "a/1.jpg", "index/2.jpg", "index/images-new/3.jpg", "b/index/4.jpg")
+    touch(tmp_path, "run1/index/images-0123456789abcdef/done.json", "run1/report/figure.png")
+    touch(tmp_path, "a/run2/index/images-fedcba9876543210/done.json", "a/run2/explain/x/1.png")
+    found = {f.id.removeprefix("unlabeled/") for f in find_unlabeled(tmp_path)}
+    assert found == {"a/1.jpg", "index/2.jpg", "index/images-new/3.jpg", "b/index/4.jpg"}
+    (tmp_path / "link").symlink_to(tmp_path / "run1")
+    assert len(find_unlabeled(tmp_path)) == 4
+
+
+def test_the_cache_below_the_images_is_no_data(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", ".headstart-cache/96px-0/pixels.npy", "cache/96px-0/pixels.npy")
+    touch(tmp_path, ".headstart-cache/odd.jpg", "cache/96px-0/done.json", "cache/96px-0.lock")
+    assert [f.id for f in find_unlabeled(tmp_path)] == ["unlabeled/a/1.jpg"]
+
+
+def test_a_folder_that_is_its_own_parent_ends(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "b" / "x").symlink_to(tmp_path / "b" / "y")
+    (tmp_path / "b" / "y").symlink_to(tmp_path / "b" / "x")  # neither is anywhere
+    (tmp_path / "b" / "z.jpg").symlink_to(tmp_path / "b" / "z.jpg")  # listed; decoding refuses it
+    assert [f.id for f in find_labeled(tmp_path)] == [
+        "labeled/a/1.jpg",
+        "labeled/b/2.jpg",
+        "labeled/b/z.jpg",
+    ]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files(tmp_path: Path) -> None:
+    for folder in range(100):
+        home = tmp_path / f"class {folder % 10}" / f"{folder:02d}"
+        home.mkdir(parents=True)
+        for name in range(1000):
+            os.close(os.open(home / f"{name:03d}.jpg", os.O_CREAT | os.O_WRONLY))
+    found = find_labeled(tmp_path)
+    assert len({f.id for f in found}) == len({f.path for f in found}) == 100_000
+    assert [f.path for f in found] == sorted(f.path for f in found)
+    assert {f.label for f in found} == {f"class {i}" for i in range(10)}
 
 
 def test_the_input_inside_the_output_folder_is_read(tmp_path: Path) -> None:

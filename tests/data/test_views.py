@@ -448,3 +448,22 @@ def test_a_white_image_stays_within_the_range() -> None:
     views = centre_views(white, torch.tensor([1.0, 0.7]), 24)
     assert float(views.max()) <= 1
     assert torch.allclose(views, torch.ones_like(views))
+
+
+@pytest.mark.parametrize("view", [View(), METHODS["byol"].recipe("paper", 100).view2])
+def test_half_precision_moves_a_pixel_by_less_than_a_grey_level(view: View) -> None:
+    g = torch.Generator().manual_seed(3)
+    noise = torch.randint(0, 256, (64, 3, 40, 40), dtype=torch.uint8, generator=g)
+    aspect = torch.ones(64)
+
+    def made(dtype: torch.dtype) -> Tensor:
+        key = torch.Generator().manual_seed(4)
+        return random_views(noise, aspect, view, 32, key, dtype)
+
+    exact, rounded = made(torch.float32), made(torch.bfloat16)
+    apart = (exact - rounded).abs() * 255
+    apart = apart[apart < 100]  # a pixel at the threshold may be solarised in one and not the other
+    assert rounded.dtype == torch.float32
+    assert len(apart) > 0.999 * exact.numel()
+    assert 0 < apart.mean() < 0.7
+    assert apart.max() < 6

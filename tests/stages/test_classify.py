@@ -23,7 +23,7 @@ from headstart.nn.linear import choose, fit_heads
 from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify, knn, load_network
 from headstart.stages.extract import extract
-from headstart.stages.finetune import Held, Trial, ValidationWatch
+from headstart.stages.finetune import Arm, Held, Trial, ValidationWatch
 from headstart.stages.logs import Logs
 from headstart.stages.networks import outputs
 from headstart.stages.pretrain import start
@@ -288,7 +288,48 @@ def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> 
     assert blown["best_epoch"] == 0
     assert not blown["still_improving"]
     if len(lrs) == 2:
+        assert entry.info["status"] == "ok"
         assert entry.info["chosen"]["lr"] == 0.1
+    else:
+        assert entry.info["status"] == "failed"
+        assert entry.info["reason"].startswith("training failed: not a number in every trial, the ")
+        assert "classify.finetune.lrs" in entry.info["reason"]
+
+
+def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the third of four trials; one that was kept is damaged besides."""
+    asked = tiny_study.study(
+        encoder={"image_size": 16},
+        classify={"finetune": {"lrs": [0.1, 0.3], "weight_decays": [1e-4, 1e-3], "epochs": 4}},
+    )
+    (cell,) = cells("finetune", 1.0)
+    real, seen = Arm.trial, list[tuple[float, float]]()
+
+    def classified(folder: Path) -> Entry:
+        run = tiny_study.open_run(asked, folder)
+        data = tiny_study.made_data(run, pool=8, train=12)
+        encoder = start(run, 0, "random")
+        return classify(run, data, [cell], encoder, encoder)[cell]
+
+    def noted(arm: Arm, lr: float, weight_decay: float) -> Trial:
+        seen.append((lr, weight_decay))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(arm, lr, weight_decay)
+
+    wanted = classified(tmp_path / "whole")
+    monkeypatch.setattr(Arm, "trial", noted)
+    with pytest.raises(KeyboardInterrupt):
+        classified(tmp_path / "cut")
+    kept = sorted((tmp_path / "cut").rglob("checkpoint-trial-*.pt"))
+    assert [path.name for path in kept] == ["checkpoint-trial-0.pt", "checkpoint-trial-1.pt"]
+    kept[1].write_bytes(kept[1].read_bytes()[:-7])
+    got = classified(tmp_path / "cut")
+    assert seen[3:] == [(0.1, 1e-3), (0.3, 1e-4), (0.3, 1e-3)]
+    assert got.content == wanted.content
+    assert not list((tmp_path / "cut").rglob("checkpoint*"))
 
 
 def test_the_supervised_head_starts_at_zero() -> None:

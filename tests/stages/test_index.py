@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,11 @@ from PIL import Image, ImageOps
 
 import tiny_study
 from headstart.config import StudyError
+from headstart.data import near
 from headstart.data.synthetic import BagsSpec, generate
 from headstart.stages.check import leaks
 from headstart.stages.index import PAIR_COLUMNS, describe, index
-from headstart.stages.run import Dataset, Run
+from headstart.stages.run import Dataset, Run, Silence
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,22 @@ def test_every_kind_of_copy_leaves_the_pool_and_nothing_else(images: Path) -> No
     assert careless.entry.key != data.entry.key
 
 
+@pytest.mark.parametrize("size", [(300, 400), (64, 64)])
+def test_a_test_jpeg_that_lies_in_the_pool_as_png_is_a_near_copy(
+    images: Path, size: tuple[int, int]
+) -> None:
+    """A JPEG is decoded at a smaller scale where that is enough, a PNG never."""
+    test = picture(images, "test", 2)
+    with Image.open(test) as image:
+        large = image.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    test.unlink()
+    large.save(test)
+    with Image.open(test) as image:
+        image.save(images / "unlabeled" / "copy.png")
+    _, data = opened(images)
+    assert removed(data) == {"pool_near_copies_of_test": {"unlabeled/copy.png"}}
+
+
 def test_a_copy_in_training_leaves_given_parts(images: Path) -> None:
     source = picture(images, "test", 4)
     with Image.open(source) as image:
@@ -193,3 +213,86 @@ def test_the_same_images_give_the_same_index(images: Path) -> None:
     assert first.entry.folder != second.entry.folder
     for name in ("near_duplicates.csv", "removed.csv"):
         assert rows(first, name) == rows(second, name)
+
+
+def in_classes(images: Path) -> Path:
+    """The training images in class folders without parts."""
+    flat = images / "classes"
+    for path in sorted((images / "labeled/train").rglob("*.jpg")):
+        (flat / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (flat / path.parent.name / path.name).symlink_to(path.resolve())
+    return flat
+
+
+def test_a_class_of_one_image_trains_and_is_not_tested(images: Path) -> None:
+    flat = in_classes(images)
+    for path in sorted((flat / "hobo").iterdir())[1:]:
+        path.unlink()
+    _, data = opened(images, labeled=str(flat))
+    (alone,) = (c for c in data.entry.info["classes"] if c["name"] == "hobo")
+    assert alone == {"name": "hobo", "train": 1, "validation": 0, "test": 0}
+
+
+def test_one_file_in_two_classes_is_in_neither(images: Path) -> None:
+    flat = in_classes(images)
+    one, other = sorted(flat.iterdir())[:2]
+    source = sorted(one.iterdir())[0]
+    (other / "same.jpg").write_bytes(source.read_bytes())
+    _, data = opened(images, labeled=str(flat))
+    ids = {f"labeled/{one.name}/{source.name}", f"labeled/{other.name}/same.jpg"}
+    assert removed(data) == {"conflicting_labels": ids}
+
+
+def test_results_below_the_images_are_never_read(images: Path) -> None:
+    """Neither by the run that wrote them nor by the next one with a folder of its own."""
+    expected = opened(images)[1].entry.info["counts"]
+    for place in ("unlabeled/first", "unlabeled/second", "labeled/train/third"):
+        out = images / place
+        run = tiny_study.open_run(tiny_study.study(images, encoder={"image_size": 48}), out)
+        for name in ("report/figure.png", "explain/cell/1.jpg"):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (64, 64), "teal").save(out / name)
+        for _ in range(2):
+            assert index(run).entry.info["counts"] == expected
+
+
+def test_names_in_any_script_come_through(images: Path) -> None:
+    names = ["ünïcöde_包.jpg", "صورة.jpg", "new\nline.jpg", "a,b'c\"d.jpg", "-rf.jpg", "😀.jpg"]
+    names.append(os.fsdecode(b"caf\xe9.jpg"))
+    for place, name in enumerate(names):
+        source = sorted((images / "unlabeled").glob("*.jpg"))[place]
+        source.rename(source.with_name(name))
+    torn = images / "unlabeled" / "пусто\n,.jpg"
+    torn.write_bytes(b"")
+    _, data = opened(images)
+    pool = {i for i in data.index.ids.tolist() if i.startswith("unlabeled/")}
+    printable = {name.encode("utf8", "backslashreplace").decode() for name in names}
+    assert {f"unlabeled/{name}" for name in printable} <= pool
+    assert len(pool) == 30
+    assert [row["id"] for row in rows(data, "quarantine.csv")] == ["unlabeled/пусто\n,.jpg"]
+
+
+def test_a_cache_that_was_altered_is_told_of(images: Path) -> None:
+    run, _ = opened(images)
+    (pixels,) = (images.parent / "cache").glob("*/pixels.npy")
+    content = bytearray(pixels.read_bytes())
+    content[-1] ^= 1
+    pixels.write_bytes(content)
+    said: list[str] = []
+
+    class Listener(Silence):
+        def line(self, text: str) -> None:
+            said.append(text)
+
+    index(replace(run, tell=Listener()))
+    assert len(said) == 1
+    assert said[0].endswith("were altered; the images are read again")
+
+
+def test_no_room_for_thumbnails_is_one_line(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(near, "allocate", full)
+    with pytest.raises(StudyError, match="No space left on device"):
+        opened(images)

@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 
 from headstart.attributions.similarity import spearman
 from headstart.stats.bootstrap import Resampling, mean_replicates
-from headstart.stats.calibration import SENTENCES, calibrate, sanity
+from headstart.stats.calibration import SENTENCES, calibrate, sanity, strongest_null
 
 PLAN = Resampling(replicates=2000)
 
@@ -156,6 +156,30 @@ def test_the_scale_forgets_unit_and_origin(seed, shift, factor):
     one, other = calibrate(*rows, plan=plan), calibrate(*(shift + factor * rows), plan=plan)
     assert one.verdict == other.verdict
     assert (other.value, other.low, other.high) == pytest.approx((one.value, one.low, one.high))
+
+
+def test_the_strongest_null_has_the_highest_mean_over_common_images():
+    random = np.array([0.1, 0.2, 0.9, 0.9])
+    shuffled = np.array([0.3, 0.4, np.nan, np.nan])
+    name, values = strongest_null({"random": random, "shuffled": shuffled})
+    assert name == "shuffled"
+    np.testing.assert_array_equal(values, shuffled)
+    assert strongest_null({"random": np.full(4, np.nan), "shuffled": shuffled})[0] == "random"
+    with pytest.raises(ValueError, match="no null"):
+        strongest_null({})
+
+
+def test_a_floor_too_low_calls_what_all_images_share_agreement():
+    """Maps that are alike whatever the picture: only the shuffled pairing knows."""
+    ceiling, shuffled, random = (
+        similarities(m, spread=0.02, seed=i) for i, m in enumerate((0.9, 0.8, 0.4))
+    )
+    between = similarities(0.8, spread=0.02, seed=9)
+    assert calibrate(between, random, ceiling, plan=PLAN).verdict == "same"
+    floor = strongest_null({"random weights": random, "shuffled": shuffled})[1]
+    found = calibrate(between, floor, ceiling, plan=PLAN)
+    assert found.low < 0 < found.high
+    assert found.verdict == "different"
 
 
 # --- with maps

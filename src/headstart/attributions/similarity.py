@@ -172,7 +172,9 @@ def edges(x: Array) -> Floats:
     A map that is as alike to them as to another network's map may show the picture, not the model.
     """
     grey = np.tensordot(np.asarray(x, np.float64), LUMA, axes=(1, 0))
-    return np.asarray(np.hypot(sobel(grey, axis=1), sobel(grey, axis=2)), np.float32)
+    # One by one: of a stack, sobel would blur across the images.
+    found = [np.hypot(sobel(image, axis=0), sobel(image, axis=1)) for image in grey]
+    return np.asarray(found, np.float32).reshape(grey.shape)
 
 
 def baseline_distance(x: Array, baseline: float = 0.5) -> Floats:
@@ -200,8 +202,8 @@ def entropy(maps: Array) -> Doubles:
 def emprt(trained: Array, random_weights: Array) -> Doubles:
     """(H_random − H_trained)/H_trained of each image's maps, (M,) (Hedström et al., 2024, eMPRT).
 
-    Maps of a network that learned something should be less complex than those of random weights:
-    a value above 0. NaN without both maps.
+    Where learning makes maps simpler it is above 0. It need not: untrained residual networks can
+    have very sparse maps, and then it is far below. NaN without both maps.
     """
     before, after = entropy(trained), entropy(random_weights)
     return np.asarray((after - before) / np.where(before > 0, before, np.nan))

@@ -34,6 +34,8 @@ class Images:
     size: int
     """Side of the views in pixels."""
     device: torch.device
+    dtype: torch.dtype = torch.float32
+    """What random views are computed in."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -41,8 +43,20 @@ class Images:
     def pixels(self, positions: Ints) -> tuple[Tensor, Tensor]:
         """Whole images (B, 3, S, S) uint8 on the device, and their aspects (B,) on the CPU."""
         rows = self.rows[positions]
-        pixels = torch.from_numpy(np.asarray(self.cache.pixels[rows]))
+        shape = (len(rows), *self.cache.pixels.shape[1:])
+        if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < len(self.cache.pixels):
+            raise IndexError(f"the cache has {len(self.cache.pixels)} images")
+        # Pinned, the copy to a GPU runs beside its computing.
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        np.take(self.cache.pixels, rows, axis=0, out=pixels.numpy(), mode="clip")  # unbuffered
         return pixels.to(self.device, non_blocking=True), torch.from_numpy(self.cache.aspect[rows])
+
+    def views(self, positions: Ints, *drawn: tuple[View, torch.Generator]) -> tuple[Tensor, ...]:
+        """Random views of the same images, each by its own distribution and generator."""
+        pixels, aspect = self.pixels(positions)
+        return tuple(
+            random_views(pixels, aspect, view, self.size, key, self.dtype) for view, key in drawn
+        )
 
     def centred(self, positions: Ints) -> Tensor:
         """The evaluation transform of some images: (B, 3, T, T) in [0, 1]."""
@@ -104,10 +118,10 @@ class ViewPairs:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """x1, x2: (B, 3, T, T) in [0, 1] each."""
-        pixels, aspect = self.images.pixels(self.order.positions(step))
-        size, seed = self.images.size, self.order.seed
-        x1 = random_views(pixels, aspect, self.view1, size, generator(seed, 1, step))
-        x2 = random_views(pixels, aspect, self.view2, size, generator(seed, 2, step))
+        seed = self.order.seed
+        first, second = generator(seed, 1, step), generator(seed, 2, step)
+        positions = self.order.positions(step)
+        x1, x2 = self.images.views(positions, (self.view1, first), (self.view2, second))
         return x1, x2
 
 
@@ -124,9 +138,8 @@ class LabelledBatches:
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """x (B, 3, T, T) in [0, 1], y (B,)."""
         positions = self.order.positions(step)
-        y = self.labels[torch.from_numpy(positions).to(self.labels.device)]
+        y = self.labels[torch.from_numpy(positions).to(self.labels.device, non_blocking=True)]
         if self.view is None:
             return self.images.centred(positions), y
-        pixels, aspect = self.images.pixels(positions)
-        key = generator(self.order.seed, 1, step)
-        return random_views(pixels, aspect, self.view, self.images.size, key), y
+        (x,) = self.images.views(positions, (self.view, generator(self.order.seed, 1, step)))
+        return x, y

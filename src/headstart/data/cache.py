@@ -2,32 +2,42 @@
 
 A cache folder is named after the identity (name, size, time of change) of the files in it and the
 side of its images. It is built in blocks, so that a build killed halfway goes on where it was; a
-lock lets a second process wait for the first.
+lock lets a second process wait for the first. Every row has a checksum. A cache that is not what
+was written is named, thrown away and made anew.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
-import warnings
+import shutil
+import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.decode import Decoded, decode
+from headstart.config import StudyError
 from headstart.data.scan import Found
+from headstart.data.worker import Task
+from headstart.data.workers import Row, decode_files
 
 Progress = Callable[[str, int, int], None]
-VERSION = 1  # raised when decoding comes to give other pixels
-BLOCK = 512  # images decoded between two records on disk
+Line = Callable[[str], None]
+VERSION = 2  # raised when decoding comes to give other pixels
+BLOCK = 512  # images between two records on disk
+# Bytes of pixels whose checksums are compared at every opening, about 0.1 s: all of a small cache,
+# a stretch from a random place on of a large one. All of any cache where size, time of change or
+# inode of its file are not those that were noted.
+CHECKED = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,8 @@ class PixelCache:
     """Decoded images. Row ``i`` belongs to file ``i`` of the list it was built from.
 
     ``pixels`` (N, 3, S, S) uint8, memory-mapped; ``aspect`` (N,) float32 width over height;
-    ``digests`` (N,) SHA-256 of the full pixels, "" where unreadable; ``reasons`` (N,) why not,
-    "" where readable.
+    ``digests`` (N,) equal for copies (see ``Decoded``), "" where unreadable; ``reasons`` (N,) why
+    not, "" where readable.
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -45,22 +55,41 @@ class PixelCache:
     reasons: tuple[str, ...]
 
 
+class _AlteredError(Exception):
+    """A cache that says it is finished, and is not what was written."""
+
+
 def open_cache(
-    files: Sequence[Found], side: int, folder: Path, progress: Progress | None = None
+    files: Sequence[Found],
+    side: int,
+    folder: Path,
+    progress: Progress | None = None,
+    line: Line | None = None,
 ) -> PixelCache:
     """The cache of the given files with square images of ``side`` pixels, built where missing.
 
-    Files that cannot be read get a row of zeros and a reason; none of them is fatal.
+    Files that cannot be read get a row of zeros and a reason; none of them is fatal. A whole cache
+    is only read, so its folder may be read-only.
+
+    Raises:
+        StudyError: the folder cannot be written, or has no room for the pixels.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    home = folder / f"{side}px-{identity(files)[:16]}"
-    with _locked(folder / f"{home.name}.lock"):
-        if not ((home / "done.json").exists() and (home / "pixels.npy").exists()):
-            _build(files, side, home, progress)
-    table = json.loads((home / "done.json").read_text(encoding="utf8"))
-    pixels = np.load(home / "pixels.npy", mmap_mode="r")
-    aspect = np.array(table["aspect"], dtype=np.float32)
-    return PixelCache(pixels, aspect, tuple(table["digests"]), tuple(table["reasons"]))
+    home = _Home.of(files, side, folder)
+    tell = line or (lambda _: None)
+    with home.mistakes():
+        with suppress(FileNotFoundError, _AlteredError):
+            return home.read()
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / f"{home.path.name}.lock", tell):
+            try:
+                return home.read()
+            except FileNotFoundError:
+                pass
+            except _AlteredError as why:
+                tell(f"{home.path}: {why}; the images are read again")
+                home.clear()
+            _build(files, home, progress)
+        return home.read()
 
 
 def identity(files: Sequence[Found]) -> str:
@@ -77,61 +106,225 @@ def identity(files: Sequence[Found]) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, tell: Line) -> Iterator[None]:
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("waiting for another process that reads these images")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def _build(files: Sequence[Found], side: int, home: Path, progress: Progress | None) -> None:
-    home.mkdir(exist_ok=True)
-    pixels = _open_pixels(home / "pixels.npy", (len(files), 3, side, side))
-    records: list[dict[str, Any]] = []
-    # Pillow warns about what it repairs; the warning filter is global, so it is set once here.
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        warnings.simplefilter("ignore")
-        for start in range(0, len(files), BLOCK):
-            record_path = home / f"block-{start:08d}.json"
-            if record_path.exists():
-                records += json.loads(record_path.read_text(encoding="utf8"))
-                continue
-            block = files[start : start + BLOCK]
-            decoded = list(pool.map(lambda f: decode(Path(f.path), side), block))
-            for row, item in enumerate(decoded, start):
-                if isinstance(item, Decoded):
-                    pixels[row] = item.pixels
-            pixels.flush()
-            block_records = [_record(item) for item in decoded]
-            _write_json(record_path, block_records)
-            records += block_records
-            if progress:
-                progress("reading images", len(records), len(files))
-    table = {key: [r[key] for r in records] for key in ("aspect", "digests", "reasons")}
-    _write_json(home / "done.json", table)
-    for path in home.glob("block-*.json"):
+def allocate(file: int, size: int) -> None:
+    """Make a file as long as it will be, and take the room on the disk now: a memory-mapped page
+    that finds the disk full is a crash, not an error.
+
+    Raises:
+        OSError: no room.
+    """
+    try:
+        os.posix_fallocate(file, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        zeros = bytes(1 << 20)  # a file system, or a Unix, that cannot take it at once
+        for place in range(os.fstat(file).st_size, size, len(zeros)):
+            os.pwrite(file, zeros[: size - place], place)
+
+
+@dataclass(frozen=True)
+class _Home:
+    """One cache on disk: ``pixels.npy``, and ``done.json`` with all else, written last."""
+
+    path: Path
+    files: str
+    """The identity of the files."""
+    shape: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, files: Sequence[Found], side: int, folder: Path) -> _Home:
+        name = identity(files)
+        return cls(folder / f"{side}px-{name[:16]}", name, (len(files), 3, side, side))
+
+    @property
+    def pixels(self) -> Path:
+        return self.path / "pixels.npy"
+
+    @property
+    def done(self) -> Path:
+        return self.path / "done.json"
+
+    @contextmanager
+    def mistakes(self) -> Iterator[None]:
+        """What the system refuses, in one line that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            folder = self.path.parent
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                self.clear()
+                needed = np.prod(self.shape, dtype=np.int64) / 1e6
+                free = shutil.disk_usage(folder).free / 1e6
+                raise StudyError(
+                    f"{folder}: no room for the decoded images: {needed:,.0f} MB are needed, "
+                    f"{free:,.0f} MB are free; make room there, or name another folder with "
+                    "data.cache"
+                ) from None
+            raise StudyError(
+                f"{folder}: cannot keep the decoded images there: {error.strerror or error}; name "
+                "another folder with data.cache"
+            ) from None
+
+    def clear(self) -> None:
+        """Forget all of it. Who has the pixels open keeps them: the new file is another one."""
+        for path in (self.done, self.pixels, *self.path.glob("block-*"), *self.path.glob("*.part")):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def read(self) -> PixelCache:
+        """What is on disk.
+
+        Raises:
+            FileNotFoundError: it was never finished.
+            _AlteredError: it was, and something has happened to it since.
+        """
+        text = self.done.read_bytes()
+        table, state = self._table(text)
+        pixels = self.mapped("r")
+        now = self._state()
+        _compare(pixels, table["crc"], everywhere=state != now)
+        if state != now:  # a copy of the folder, say; the next opening need not read it all again
+            with suppress(OSError):
+                self._write_table(table)
+        aspect = np.array(table["aspect"], dtype=np.float32)
+        return PixelCache(pixels, aspect, tuple(table["digest"]), tuple(table["reason"]))
+
+    def mapped(self, mode: Any) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """The pixels; only after their size is known to be right may one look at them."""
+        try:
+            pixels = np.lib.format.open_memmap(self.pixels, mode=mode)
+        except FileNotFoundError:
+            raise _AlteredError("pixels.npy is gone") from None
+        except (ValueError, EOFError, SyntaxError):
+            raise _AlteredError("pixels.npy was cut off or altered") from None
+        size = pixels.offset + pixels.nbytes
+        if pixels.shape != self.shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
+            raise _AlteredError("pixels.npy is that of other images")
+        if self.pixels.stat().st_size != size:
+            raise _AlteredError("pixels.npy was cut off or altered")
+        return pixels
+
+    def finish(self, rows: Sequence[Row]) -> None:
+        """Mark it whole; rows in order."""
+        keys = ("aspect", "digest", "reason", "crc")
+        self._write_table({key: [getattr(row, key) for row in rows] for key in keys})
+
+    def _state(self) -> list[int]:
+        stat = self.pixels.stat()
+        return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+    def _table(self, text: bytes) -> tuple[dict[str, Any], list[int]]:
+        """The first line holds the state of the pixel file and a SHA-256 of the second line."""
+        first, _, second = text.partition(b"\n")
+        try:
+            head = json.loads(first)
+            if head["sha256"] != hashlib.sha256(second).hexdigest():
+                raise _AlteredError("done.json was cut off or altered")
+            state = head["pixels"]
+        except (ValueError, KeyError, TypeError):
+            raise _AlteredError("done.json was cut off or altered") from None
+        table: dict[str, Any] = json.loads(second)
+        if table.pop("files") != self.files or len(table["crc"]) != self.shape[0]:
+            raise _AlteredError("done.json is that of other images")
+        return table, state
+
+    def _write_table(self, table: dict[str, Any]) -> None:
+        second = json.dumps({"files": self.files, **table})
+        sha256 = hashlib.sha256(second.encode()).hexdigest()
+        first = json.dumps({"pixels": self._state(), "sha256": sha256})
+        _write(self.done, f"{first}\n{second}")
+
+
+def _compare(pixels: npt.NDArray[np.uint8], crcs: Sequence[int], *, everywhere: bool) -> None:
+    count = len(pixels)
+    most = count if everywhere else max(1, CHECKED * count // pixels.nbytes)
+    start = 0 if most >= count else int(np.random.default_rng().integers(count))
+    for i in range(start, start + min(most, count)):
+        row = i % count
+        if zlib.crc32(pixels[row]) != crcs[row]:
+            raise _AlteredError(f"the pixels of image {row + 1} of {count} were altered")
+
+
+def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> None:
+    home.path.mkdir(exist_ok=True)
+    pixels = _open_pixels(home)
+    kept = _kept_blocks(home, pixels)
+    rows: list[Row | None] = [None] * len(files)
+    for block in kept.values():
+        for row in block:
+            rows[row.row] = row
+    done = sum(len(block) for block in kept.values())
+    missing = ((i, files[i].path) for i in range(len(files)) if i // BLOCK not in kept)
+    task = Task(os.path.abspath(home.pixels), int(pixels.offset), home.shape[-1])
+    nothing = zlib.crc32(bytes(pixels[0].nbytes))
+    blocks: defaultdict[int, list[Row]] = defaultdict(list)
+    for found in decode_files(missing, task):
+        row = found
+        if found.reason:  # a worker may have died while it wrote
+            pixels[found.row] = 0
+            row = replace(found, crc=nothing)
+        rows[row.row] = row
+        number = row.row // BLOCK
+        blocks[number].append(row)
+        if len(blocks[number]) == min(BLOCK, len(files) - number * BLOCK):
+            _write_block(home, number, blocks.pop(number))
+        done += 1
+        if progress:
+            progress("reading images", done, len(files))
+    pixels.flush()
+    home.finish([row for row in rows if row is not None])
+    for path in home.path.glob("block-*"):
         path.unlink()
 
 
-def _record(item: Decoded | str) -> dict[str, Any]:
-    if isinstance(item, str):
-        return {"aspect": 1.0, "digests": "", "reasons": item}
-    return {"aspect": item.width / item.height, "digests": item.digest, "reasons": ""}
+def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """The file of pixels, to go on with or new."""
+    with suppress(_AlteredError):
+        return home.mapped("r+")
+    home.clear()  # records of blocks speak of pixels that are gone
+    header = {"descr": "|u1", "fortran_order": False, "shape": home.shape}
+    with home.pixels.open("xb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        allocate(file.fileno(), file.tell() + int(np.prod(home.shape, dtype=np.int64)))
+    return home.mapped("r+")
 
 
-def _open_pixels(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
-    try:
-        # Read-only first: opened for writing, a file that was cut off is filled up with zeros.
-        if np.load(path, mmap_mode="r").shape == shape:
-            return np.lib.format.open_memmap(path, mode="r+")
-    except (OSError, EOFError, ValueError):  # not there, or killed while it was being made
-        pass
-    for record in path.parent.glob("block-*.json"):  # they speak of pixels that are gone
-        record.unlink()
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+def _kept_blocks(home: _Home, pixels: npt.NDArray[np.uint8]) -> dict[int, list[Row]]:
+    """Finished blocks of a build that was stopped, but for those whose pixels were lost."""
+    kept = {}
+    for path in home.path.glob("block-*.json"):
+        try:
+            stored = json.loads(path.read_text(encoding="utf8"))
+            block = [Row(**row) for row in stored["rows"]]
+        except (ValueError, KeyError, TypeError):
+            continue
+        whole = stored["size"] == BLOCK and all(
+            zlib.crc32(pixels[row.row]) == row.crc for row in block
+        )
+        if whole:
+            kept[block[0].row // BLOCK] = block
+    return kept
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_block(home: _Home, number: int, rows: list[Row]) -> None:
+    value = {"size": BLOCK, "rows": [asdict(row) for row in rows]}
+    _write(home.path / f"block-{number:08d}.json", json.dumps(value))
+
+
+def _write(path: Path, text: str) -> None:
     """Written to a temporary name and moved into place: there is no half a file."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(value), encoding="utf8")
+    part.write_text(text, encoding="utf8")
     os.replace(part, path)

@@ -109,9 +109,14 @@ def _draw_donors(y: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     for own in members.values():
         shuffled = rng.permutation(own)
         same[shuffled] = np.roll(shuffled, 1)  # a ring: every image gives its background once
-    for i, label in enumerate(rng.choice(list(members), len(y)).tolist()):
-        others = members[label]
-        rand[i] = rng.choice(others[others != i])
+    drawn = rng.choice(list(members), len(y))
+    for label, own in members.items():
+        # In turns, so that as few backgrounds as possible are used twice: answers on the same
+        # background are not independent.
+        to, turns = np.flatnonzero(drawn == label), rng.permutation(own)
+        place = np.arange(len(to)) % len(own)
+        itself = turns[place] == to
+        rand[to] = turns[(place + itself) % len(own)]
     return same, rand
 
 

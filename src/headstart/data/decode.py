@@ -1,10 +1,15 @@
-"""One image file to right pixels, or a reason why not."""
+"""One image file to right pixels, or a reason why not. NumPy and Pillow are all it imports."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +19,39 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 )
 MAX_PIXELS = 100_000_000  # larger pictures are refused by their stated size, before decoding
+NO_MEMORY = "MemoryError"
+# A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves this many times the side that is asked for.
+# Measured on 100 photos of 400 x 533: 1.3 to 2 times as fast as a full decode, pixels 0.8 to 2.1
+# grey levels apart on average.
+ENOUGH = 1.25
+
+# By content, whatever the name says. Pillow knows more; one of them starts other programs (EPS).
+FORMATS = frozenset(
+    {"JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF"}
+    | {"AVIF", "ICO", "JPEG2000", "PPM", "PSD", "TGA"}
+)
+
+_ORIENTATION = 0x0112
+_LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
+_STRIP = 1 << 22  # pixels worked on at a time where a copy of the whole picture would be too much
 
 Image.MAX_IMAGE_PIXELS = None  # our own limit above is stricter, and does not only warn
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A readable image: ``pixels`` (3, S, S) uint8, the whole picture squashed to a square."""
+    """A readable image: ``pixels`` (3, S, S) uint8, the whole picture squashed to a square.
+
+    ``width`` and ``height`` are those of the upright picture in the file.
+    """
 
     pixels: npt.NDArray[np.uint8]
     width: int
     height: int
     digest: str
-    """SHA-256 over the full-size RGB pixels and their shape: equal for copies in any lossless
-    format."""
+    """Equal for copies, whatever S is. For JPEG the SHA-256 of the compressed picture and its
+    orientation, so other metadata play no part; else of the full-size RGB pixels and their shape,
+    so a copy in another lossless format is a copy too."""
 
 
 def decode(path: Path, side: int) -> Decoded | str:
@@ -36,25 +60,113 @@ def decode(path: Path, side: int) -> Decoded | str:
     EXIF orientation is applied. Deep grey is scaled to 8 bits: whole numbers by the smallest of 8,
     10, 12, 14 and 16 bits that holds them, others by their own range of values; transparency is
     laid over white; CMYK, Lab and palettes are converted by Pillow; of an animation the first frame
-    is taken.
+    is taken. A large JPEG is decoded at a half, a quarter or an eighth of its size.
     """
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                return (
-                    f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"
-                )
-            rgb = to_rgb(ImageOps.exif_transpose(image))
-        small = rgb.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        return _decoded(path, side)
+    except MemoryError:
+        return NO_MEMORY
     except Exception as error:  # noqa: BLE001 - hostile files raise anything, and none is fatal
         first = (str(error).strip().splitlines() or [""])[0][:160]
-        return f"{type(error).__name__}: {first}".rstrip(": ")
-    full = np.asarray(rgb)
-    digest = hashlib.sha256(repr(full.shape).encode())
-    digest.update(np.ascontiguousarray(full).data)
+        reason = f"{type(error).__name__}: {first}".rstrip(": ")
+        return "".join(c if c.isprintable() else " " for c in reason)
+
+
+def _decoded(path: Path, side: int) -> Decoded | str:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
+        return "not a file"
+    with Image.open(path, formats=_formats()) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            return f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"
+        jpeg = image.format in ("JPEG", "MPO")
+        if jpeg:  # without a mode: draft then scales and leaves colours, CMYK too, as they are
+            image.draft(None, (math.ceil(ENOUGH * side),) * 2)
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        if orientation in _LYING:
+            width, height = height, width
+        ImageOps.exif_transpose(image, in_place=True)
+        rgb = to_rgb(image)
+        digest = _jpeg_digest(path, orientation) if jpeg else _pixel_digest(rgb)
+        small = rgb.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
     pixels = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
-    return Decoded(pixels, rgb.width, rgb.height, digest.hexdigest())
+    return Decoded(pixels, width, height, digest)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.OPEN if name in FORMATS)
+
+
+# --- digests -----------------------------------------------------------------------------------
+
+
+def _pixel_digest(rgb: Image.Image) -> str:
+    """SHA-256 over the shape (H, W, 3) and the pixels."""
+    digest = hashlib.sha256(repr((rgb.height, rgb.width, 3)).encode())
+    for box in _strips(rgb):
+        digest.update(rgb.crop(box).tobytes())
+    return digest.hexdigest()
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes over the whole width that cover an image from its top."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+_SOS, _EOI = 0xDA, b"\xff\xd9"
+# Comments and the application segments (EXIF, XMP, profiles, thumbnails), but for Adobe's, APP14,
+# which says how colours are kept. ITU-T T.81, table B.1.
+_METADATA = {0xFE, *range(0xE0, 0xF0)} - {0xEE}
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a segment behind them
+
+
+def _jpeg_digest(path: Path, orientation: int) -> str:
+    """SHA-256 over what decides a JPEG's pixels: tables, frame, compressed data, orientation."""
+    shown = orientation if orientation in range(2, 9) else 1
+    digest = hashlib.sha256(f"jpeg {shown}".encode())
+    with path.open("rb") as file:
+        file.read(2)
+        for marker, segment in _segments(file):
+            if marker not in _METADATA:
+                digest.update(bytes([marker]) + segment)
+        for part in _until_end(file):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Markers and their segments up to the first scan; what lies between them is passed by."""
+    before = b""
+    while byte := file.read(1):
+        if before == b"\xff" and byte not in b"\x00\xff":
+            marker = byte[0]
+            length = 0 if marker in _ALONE else int.from_bytes(file.read(2), "big")
+            yield marker, file.read(max(0, length - 2))
+            if marker == _SOS:
+                return
+        before = byte
+
+
+def _until_end(file: BinaryIO) -> Iterator[bytes]:
+    """The compressed data up to the first end-of-image marker; trailers follow it."""
+    rest = b""
+    while chunk := file.read(1 << 20):
+        chunk = rest + chunk
+        end = chunk.find(_EOI)
+        if end >= 0:
+            yield chunk[:end]
+            return
+        yield chunk[:-1]
+        rest = chunk[-1:]
+    yield rest
+
+
+# --- colours -----------------------------------------------------------------------------------
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -63,16 +175,26 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _scaled_grey(image)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        shown = Image.new("RGB", rgba.size, "white")
+        shown.paste(rgba, mask=rgba)
+        return shown
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """Deep grey to 8 bits; what cameras keep of 10 to 14 bits would be black by 257."""
-    grey = np.nan_to_num(np.asarray(image).astype(np.float64))
-    low, high = float(grey.min()), float(grey.max())
+    ranges = [(strip.min(), strip.max()) for strip in _deep(image)]
+    low, high = float(min(r[0] for r in ranges)), float(max(r[1] for r in ranges))
     if image.mode != "F" and low >= 0 and high <= 65535:
         low, high = 0.0, next(2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits)
-    scaled = (grey - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(np.clip(scaled + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
+    scale = 255 / max(high - low, 1e-12)
+    grey = Image.new("L", image.size)
+    for box, strip in zip(_strips(image), _deep(image), strict=True):
+        scaled = np.clip((strip - low) * scale + 0.5, 0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(scaled), box)
+    return grey.convert("RGB")
+
+
+def _deep(image: Image.Image) -> Iterator[npt.NDArray[np.float64]]:
+    for box in _strips(image):
+        yield np.nan_to_num(np.asarray(image.crop(box)).astype(np.float64))

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageOps
 
 from headstart.config import StudyError
+from headstart.data.cache import Progress
 from headstart.data.decode import EXTENSIONS, MAX_PIXELS
 from headstart.data.scan import Found
 from headstart.types import Doubles, Ints, Strings
@@ -31,7 +32,7 @@ from headstart.types import Doubles, Ints, Strings
 if TYPE_CHECKING:
     pass
 
-MAX_BYTES = 2**30  # of a JSON or CSV file
+MAX_BYTES = 2**29  # of a JSON or CSV file
 SHAPE_TOLERANCE = 0.02  # a mask may be smaller than its image, but not of another shape
 Foreground = npt.NDArray[np.bool_]  # (H0, W0)
 Reader = Callable[[tuple[int, int]], Foreground]  # from an image's (width, height)
@@ -75,7 +76,11 @@ class Masks:
 
 
 def load_masks(
-    source: Path, images: Sequence[Found], side: int, wanted: Container[str] | None = None
+    source: Path,
+    images: Sequence[Found],
+    side: int,
+    wanted: Container[str] | None = None,
+    progress: Progress | None = None,
 ) -> Masks:
     """Find and read the masks of ``images``.
 
@@ -86,6 +91,7 @@ def load_masks(
         images: all images of the study, so that a name which fits two of them is seen.
         side: S, side of the cached images in pixels.
         wanted: ids of the images whose masks are read; all without it.
+        progress: told what is done, how many of it and of how many.
 
     In a PNG the object is what is opaque, if some of it is transparent; else, with a palette, what
     is not colour 0; else what is above 127, or above 0 where nothing is above 127. A COCO image's
@@ -97,9 +103,11 @@ def load_masks(
     """
     found = _find(source, images)
     ids, coverage, aspect, area, rough = [], [], [], [], []
-    for image in images:
-        if image.id not in found or (wanted is not None and image.id not in wanted):
-            continue
+    asked = [image for image in images if wanted is None or image.id in wanted]
+    masked = [image for image in asked if image.id in found]
+    for done, image in enumerate(masked):
+        if progress and done % 64 == 0:
+            progress("reading masks", done, len(masked))
         read, approximate = found[image.id]
         size = _image_size(source, Path(image.path))
         mask = read(size)
@@ -108,14 +116,13 @@ def load_masks(
         aspect.append(size[0] / size[1])
         area.append(mask.mean())
         rough.append(approximate)
-    asked = len(images) if wanted is None else sum(image.id in wanted for image in images)
     return Masks(
         np.array(ids, dtype=np.str_),
         np.array(coverage, dtype=np.uint8).reshape(-1, side, side),
         np.array(aspect, dtype=np.float32),
         np.array(area, dtype=np.float64),
         np.array(rough, dtype=bool),
-        asked,
+        len(asked),
     )
 
 
@@ -265,8 +272,9 @@ def _png_reader(folder: Path, path: Path) -> Reader:
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise _wrong(folder, f"'{name}' has {image.width} x {image.height} pixels")
-                _check_shape(folder, name, image.size, size)
-                return _foreground(ImageOps.exif_transpose(image))
+                upright = ImageOps.exif_transpose(image)
+            _check_shape(folder, name, upright.size, size)
+            return _foreground(upright)
         except StudyError:
             raise
         except Exception as error:
@@ -428,9 +436,6 @@ def _add_annotation(mask: Foreground, row: dict[str, Any], source: Path, name: s
 
 
 def _fill_polygons(mask: Foreground, outline: list[Any], source: Path, name: str) -> None:
-    height, width = mask.shape
-    canvas = Image.new("1", (width, height))
-    draw = ImageDraw.Draw(canvas)
     for polygon in outline:
         try:
             points = np.array(polygon, dtype=np.float64)
@@ -438,11 +443,24 @@ def _fill_polygons(mask: Foreground, outline: list[Any], source: Path, name: str
             raise _wrong(source, f"'{name}': a polygon is a list of numbers") from error
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
             raise _wrong(source, f"'{name}': a polygon is x, y of three points or more")
-        # Far outside means outside; unlimited numbers would keep the painter busy.
-        corners = np.clip(points.reshape(-1, 2), -max(mask.shape), 2 * max(mask.shape))
-        # COCO counts from the pixel's corner, Pillow from its centre.
-        draw.polygon([(x - 0.5, y - 0.5) for x, y in corners.tolist()], fill=1)
-    mask |= np.asarray(canvas)
+        _fill_polygon(mask, np.clip(points, -1e6, 1e6).reshape(-1, 2))
+
+
+def _fill_polygon(mask: Foreground, corners: Doubles) -> None:
+    """True in every pixel whose centre lies inside the polygon of ``corners`` (n, 2), x and y.
+
+    A row's pixels are inside between its odd and its even crossing of the outline.
+    """
+    (x, y), (next_x, next_y) = corners.T, np.roll(corners, -1, axis=0).T
+    first, last = np.clip(np.ceil([y.min() - 0.5, y.max() - 0.5]), 0, len(mask)).astype(int)
+    for row in range(first, last):
+        level = row + 0.5
+        crosses = np.flatnonzero((y <= level) != (next_y <= level))
+        share = (level - y[crosses]) / (next_y[crosses] - y[crosses])
+        at = np.sort(x[crosses] + share * (next_x[crosses] - x[crosses]))
+        ends = np.clip(np.ceil(at - 0.5), 0, mask.shape[1]).astype(int)
+        for left, right in ends.reshape(-1, 2).tolist():
+            mask[row, left:right] = True
 
 
 def _run_lengths(

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.cache import PixelCache, Progress
+from headstart.data.cache import PixelCache, Progress, allocate
 from headstart.types import Doubles, Floats, Ints
 
 Hashes = npt.NDArray[np.uint64]
@@ -115,6 +115,7 @@ def _thumbs_on_disk(count: int, folder: Path | None) -> Thumbs:
     if not count:
         return np.zeros(shape, np.uint8)
     with tempfile.TemporaryFile(dir=folder) as file:  # the mapping outlives the open file
+        allocate(file.fileno(), int(np.prod(shape)))
         return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
 
 

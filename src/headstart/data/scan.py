@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,30 +89,35 @@ def _parted(tops: set[str], folder: Path) -> bool:
 
 
 def _image_files(folder: Path, flag: str, exclude: Path | None) -> list[str]:
-    """Paths below ``folder``, sorted; links are followed, each real folder once."""
+    """Paths below ``folder``, sorted; links are followed, each real folder once; folders that an
+    earlier run wrote are passed by.
+    """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "no such folder"
         raise StudyError(f"{flag} {folder}: {what}")
-    shut = exclude.resolve() if exclude else None
+    shut = os.path.realpath(exclude) if exclude else None
+    if shut == os.path.realpath(folder):
+        raise StudyError(f"--out {exclude}: the images lie there; name a folder for results only")
     files: list[str] = []
     others = 0
-    seen: set[str] = set()
+    seen: set[str | None] = {shut}
 
     def closed(error: OSError) -> None:  # os.walk would pass it by in silence
         raise StudyError(f"{flag} {_printable(str(error.filename))}: {error.strerror}")
 
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=closed):
         real = os.path.realpath(parent)
-        if real in seen or (shut and shut == Path(real)):
+        if real in seen or ("index" in folders and _of_a_run(parent)):
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(parent, folder)
         for name in names:
             if name.startswith("."):
                 continue
             if os.path.splitext(name)[1].lower() in EXTENSIONS:
-                files.append(os.path.relpath(os.path.join(parent, name), folder))
+                files.append(name if below == os.curdir else os.path.join(below, name))
             else:
                 others += 1
     if not files:
@@ -121,6 +127,17 @@ def _image_files(folder: Path, flag: str, exclude: Path | None) -> list[str]:
             f"{', '.join(sorted(EXTENSIONS))})"
         )
     return sorted(files)
+
+
+_INDEXED = re.compile(r"images-[0-9a-f]{16}")
+
+
+def _of_a_run(folder: str) -> bool:
+    """Whether a run wrote there: its pictures are no data."""
+    try:
+        return any(map(_INDEXED.fullmatch, os.listdir(os.path.join(folder, "index"))))
+    except OSError:  # the walk comes to it, and tells of it
+        return False
 
 
 def _printable(name: str) -> str:

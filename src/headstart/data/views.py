@@ -8,7 +8,8 @@ sample. The resampling weights are those of torchvision's antialiased ``resized_
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -20,7 +21,17 @@ _TRIES = 10  # torchvision's RandomResizedCrop gives up after so many
 
 
 @dataclass(frozen=True)
-class Crop:
+class Parameters:
+    """Tensors, one number a sample."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device: some kilobytes, so that all that is large is computed there."""
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True)
+class Crop(Parameters):
     """A rectangle a sample in shares of the image's sides: ``left, top, width, height``, (B,)
     each, and whether it is mirrored, (B,) bool.
     """
@@ -33,7 +44,7 @@ class Crop:
 
 
 @dataclass(frozen=True)
-class Colour:
+class Colour(Parameters):
     """Factors a sample, (B,) each: 1, 1, 1, 0 and False change nothing; ``order`` (B, 4) is a
     permutation of brightness 0, contrast 1, saturation 2, hue 3.
     """
@@ -47,7 +58,7 @@ class Colour:
 
 
 @dataclass(frozen=True)
-class Draw:
+class Draw(Parameters):
     """All that is random in a batch of views; ``sigma`` (B,) is 0 where there is no blur."""
 
     crop: Crop
@@ -57,7 +68,12 @@ class Draw:
 
 
 def random_views(
-    pixels: Tensor, aspect: Tensor, view: View, size: int, generator: torch.Generator
+    pixels: Tensor,
+    aspect: Tensor,
+    view: View,
+    size: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """One random view of every image.
 
@@ -67,19 +83,21 @@ def random_views(
         view: what may happen, and how often.
         size: side T of the views in pixels.
         generator: of the CPU; the same state gives the same views.
+        dtype: what the resampling computes in; bfloat16, for networks that compute in it, moves
+            a pixel by a third of a grey level on average.
 
     Returns:
         (B, 3, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
     """
     draw = draw_views(view, aspect, generator)
-    return render(pixels, draw, size, bicubic=view.interpolation == "bicubic")
+    return render(pixels, draw, size, bicubic=view.interpolation == "bicubic", dtype=dtype)
 
 
 def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
     """The evaluation transform: short side to ``size``, centre crop, [0, 1]; shapes as above."""
-    crop = centre_crop(aspect)
+    crop = centre_crop(aspect).to(pixels.device)
     rows, columns = _resampling(crop, pixels.shape[-1], size, bicubic=False)
-    views = _resample(pixels, rows.to(pixels.device), columns.to(pixels.device))
+    views = _resample(pixels, rows, columns)
     # Weights sum to 1 but for rounding: a white image would come out at 1 + 1e-7.
     return views.clamp_(0, 1).contiguous(memory_format=torch.channels_last)
 
@@ -112,19 +130,28 @@ def draw_views(view: View, aspect: Tensor, generator: torch.Generator) -> Draw:
     return Draw(crop, colour, sigma, happens(view.solarize_p))
 
 
-def render(pixels: Tensor, draw: Draw, size: int, *, bicubic: bool = False) -> Tensor:
+def render(
+    pixels: Tensor,
+    draw: Draw,
+    size: int,
+    *,
+    bicubic: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """Make the drawn views of (B, 3, S, S) uint8 images: (B, 3, T, T) float32 in [0, 1]."""
+    blurred = torch.nonzero(draw.sigma > 0).squeeze(1)  # asked of the CPU: no wait for a device
+    solarized = bool(draw.solarize.any())
+    draw = draw.to(pixels.device)
     rows, columns = _resampling(draw.crop, pixels.shape[-1], size, bicubic=bicubic)
-    if bool((draw.sigma > 0).any()):
-        blur = blur_matrix(draw.sigma, size)
-        rows, columns = blur @ rows, blur @ columns
-    device = pixels.device
-    views = _resample(pixels, rows.to(device), columns.to(device))
-    views = _recolour(views, draw.colour)
+    if len(blurred):
+        chosen = blurred.to(pixels.device)
+        blur = blur_matrix(draw.sigma[chosen], size)
+        rows[chosen], columns[chosen] = blur @ rows[chosen], blur @ columns[chosen]
+    views = _recolour(_resample(pixels, rows, columns, dtype), draw.colour)
     # The blur is linear and keeps constants, so it commutes with the colours but for their clamp.
-    views = views.clamp_(0, 1)
-    if bool(draw.solarize.any()):
-        chosen = draw.solarize.to(device)[:, None, None, None]
+    views = views.clamp_(0, 1).contiguous(memory_format=torch.channels_last)
+    if solarized:
+        chosen = draw.solarize[:, None, None, None]
         views = torch.where(chosen & (views >= 0.5), 1 - views, views)
     return views
 
@@ -178,11 +205,12 @@ def resize_matrix(
         (B, T, S) float32 whose rows sum to 1 and are 0 outside the crop. A crop that holds no
         cell's centre takes the cell it lies in.
     """
-    place = torch.arange(size, dtype=torch.float32) + 0.5  # (T,)
+    device = start.device
+    place = torch.arange(size, dtype=torch.float32, device=device) + 0.5  # (T,)
     place = torch.where(flip[:, None], size - place, place)  # (B, T)
     step = (extent * source / size)[:, None]  # source cells a view cell, (B, 1)
     centre = start[:, None] * source + place * step  # (B, T)
-    cell = torch.arange(source, dtype=torch.float32) + 0.5  # (S,)
+    cell = torch.arange(source, dtype=torch.float32, device=device) + 0.5  # (S,)
     distance = (cell - centre[..., None]) / step.clamp(min=1)[..., None]  # (B, T, S)
     weight = _cubic(distance) if bicubic else (1 - distance.abs()).clamp(min=0)
     first, last = start[:, None] * source, (start + extent)[:, None] * source
@@ -206,32 +234,40 @@ def blur_matrix(sigma: Tensor, size: int) -> Tensor:
     The kernel reaches a twentieth of the side each way (SimCLR, App. A); σ = 0 is the identity.
     """
     reach = max(1, size // 20)
-    offset = torch.arange(-reach, reach + 1)
+    device = sigma.device
+    offset = torch.arange(-reach, reach + 1, device=device)
     kernel = torch.exp(-0.5 * (offset / sigma.clamp(min=1e-3)[:, None]) ** 2)  # (B, 2R+1)
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    place = (torch.arange(size) + offset[:, None]).abs()  # (2R+1, T)
+    place = (torch.arange(size, device=device) + offset[:, None]).abs()  # (2R+1, T)
     place = torch.where(place >= size, 2 * (size - 1) - place, place)
-    shift = torch.zeros(len(offset), size, size)
+    shift = torch.zeros(len(offset), size, size, device=device)
     shift.scatter_(2, place[..., None], 1.0)
     return torch.einsum("bo,ots->bts", kernel, shift)
 
 
-def _resample(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows @ image @ columnsᵀ of every channel, scaled to [0, 1]: (B, 3, T, T)."""
-    image = pixels.float()  # (B, 3, S, S)
-    half = (rows / 255)[:, None] @ image  # (B, 3, T, S)
-    views: Tensor = half @ columns.transpose(1, 2)[:, None]
-    return views
+def _resample(
+    pixels: Tensor, rows: Tensor, columns: Tensor, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """rows @ image @ columnsᵀ of every channel, scaled to [0, 1]: (B, 3, T, T) float32.
+
+    The products are computed in ``dtype``: in bfloat16, which holds all of 0 … 255, a pixel
+    comes out within about 1/256.
+    """
+    b, channels, source, _ = pixels.shape
+    image = pixels.to(dtype).view(b, channels * source, source)
+    # Channels stacked below each other: one product a sample, where broadcasting would copy.
+    half = torch.bmm(image, columns.transpose(1, 2).to(dtype)).view(b, channels, source, -1)
+    rows = (rows / 255).to(dtype)
+    views = [torch.bmm(rows, half[:, c]) for c in range(channels)]
+    return torch.stack(views, dim=1).float()
 
 
 def _recolour(views: Tensor, colour: Colour) -> Tensor:
-    """Apply each sample's colours as one matrix; the result lies channels-last."""
-    b, _, h, w = views.shape
-    own, of_mean = (m.to(views.device) for m in colour_matrices(colour))
-    flat = views.flatten(2).transpose(1, 2)  # (B, HW, 3)
-    offset = flat.mean(dim=1, keepdim=True) @ of_mean.transpose(1, 2)  # (B, 1, 3)
-    mixed = torch.baddbmm(offset, flat, own.transpose(1, 2))  # (B, HW, 3)
-    return mixed.view(b, h, w, 3).permute(0, 3, 1, 2)
+    """Apply each sample's colours as one matrix: (B, 3, T, T)."""
+    own, of_mean = colour_matrices(colour)
+    flat = views.flatten(2)  # (B, 3, TT): a product with long rows, not one with long columns
+    offset = of_mean @ flat.mean(dim=2, keepdim=True)  # (B, 3, 1)
+    return torch.baddbmm(offset, own, flat).view_as(views)
 
 
 def colour_matrices(colour: Colour) -> tuple[Tensor, Tensor]:
@@ -242,8 +278,9 @@ def colour_matrices(colour: Colour) -> tuple[Tensor, Tensor]:
         view, about whose grey the contrast turns. Brightness, contrast and saturation are
         torchvision's but for its clamp in between; hue turns about the grey axis.
     """
-    n, luma = len(colour.order), torch.tensor(_LUMA)
-    eye = torch.eye(3).expand(n, 3, 3)
+    n, device = len(colour.order), colour.order.device
+    luma = torch.tensor(_LUMA, device=device)
+    eye = torch.eye(3, device=device).expand(n, 3, 3)
     grey = luma.expand(3, 3)  # every channel becomes the luma
     s = colour.saturation[:, None, None]
     steps = torch.stack(
@@ -255,10 +292,10 @@ def colour_matrices(colour: Colour) -> tuple[Tensor, Tensor]:
         ],
         dim=1,
     )  # (B, 4, 3, 3)
-    own, of_mean = eye.clone(), torch.zeros(n, 3, 3)
+    own, of_mean = eye.clone(), torch.zeros(n, 3, 3, device=device)
     for turn in range(4):
         which = colour.order[:, turn]
-        step = steps[torch.arange(n), which]  # (B, 3, 3)
+        step = steps[torch.arange(n, device=device), which]  # (B, 3, 3)
         contrast = torch.where(which == 1, 1 - colour.contrast, 0.0)[:, None, None]
         shift = contrast * (grey @ (own + of_mean))  # the grey of the mean colour at this point
         own, of_mean = step @ own, step @ of_mean + shift
@@ -273,6 +310,6 @@ def _hue_matrix(hue: Tensor) -> Tensor:
     photographs the change that this makes correlates with HSV's by 0.82 or more.
     """
     angle = (2 * math.pi * hue)[:, None, None]
-    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
+    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=hue.device) / math.sqrt(3)
     cos, sin = torch.cos(angle), torch.sin(angle)
-    return cos * torch.eye(3) + (1 - cos) / 3 * torch.ones(3, 3) + sin * across
+    return cos * torch.eye(3, device=hue.device) + (1 - cos) / 3 + sin * across

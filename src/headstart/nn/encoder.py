@@ -218,7 +218,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             return dict(load_file(path))
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: not readable as plain weights ({_first_line(error)})") from error
+        raise ValueError(
+            f"{path}: not readable as plain weights ({_first_line(error)}); if it is a pickle that "
+            "you trust, load it yourself and save its state_dict with safetensors.torch.save_file"
+        ) from error
     while isinstance(stored, dict) and isinstance(
         stored.get("state_dict", stored.get("model")), dict
     ):

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from headstart.data.splits import LabelBudget, label_budget
 from headstart.methods.supervised import Supervised
 from headstart.nn.linear import STRENGTHS, HeadPath, balanced_accuracies, choose, fit_heads
 from headstart.nn.neighbours import knn_logits
 from headstart.stages.finetune import Arm, finetune
-from headstart.stages.networks import load_encoder, load_weights
+from headstart.stages.networks import load_encoder, load_weights, save_tensors
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry
 from headstart.types import Features, Floats, Strings
@@ -41,7 +41,7 @@ def classify(
             finetune(Arm(run, data, cell, budget, pretrained), entry)
         elif cell.protocol != "linear":
             cost = _looks(len(budget.train) if cell.protocol == "knn" else 0)
-            info = {"labels": budget.labels, "chosen": {}, **cost}
+            info = {"status": "ok", "labels": budget.labels, "chosen": {}, **cost}
             entry.finish(info, time.perf_counter())
     return entries
 
@@ -78,11 +78,10 @@ def _fit_linear(data: Dataset, todo: dict[Cell, Entry], extracted: Entry) -> Non
         # The standardisation is folded into the head: one linear layer on raw features.
         weight = (head.weight / head.scale).float()
         bias = (head.bias - (head.weight / head.scale) @ head.mean).float()
-        part = entry.folder / "head.part"
-        save_file({"weight": weight.contiguous(), "bias": bias.contiguous()}, part)
-        part.replace(entry.folder / "head.safetensors")
+        save_tensors({"weight": weight, "bias": bias}, entry, "head")
         entry.finish(
             {
+                "status": "ok",
                 "labels": budgets[cell].labels,
                 "chosen": {"strength": head.strength, "validation": max(scores)},
                 "trials": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from headstart.stages.families import (
     Judged,
     Key,
     Question,
+    Row,
     against,
     between,
     grouped,
@@ -74,16 +75,23 @@ def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> dict
         for fraction in judged.fractions:
             found["method_pairs"] += bench.differences(between(methods), fraction)
     for fraction in judged.fractions:
+        gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
         for protocol in PROTOCOLS:
             arms = [arm for arm in judged.arms if is_candidate(arm, protocol)]
-            found["comparisons"] += bench.differences(against(arms, BASELINE), fraction)
-            gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
-            found["comparisons"] += [
-                _lost(one, judged.y.size)
-                for one in reversed(gone.values())
-                if is_candidate(one[0], protocol) and one[0] not in arms
-            ]
+            rows = bench.differences(against(arms, BASELINE), fraction)
+            found["comparisons"] += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
     return {name: [plain(row) for row in rows] for name, rows in found.items()}
+
+
+def _unjudged(
+    arms: Sequence[str], rows: Sequence[Row], gone: dict[str, Lost], protocol: str, n: int
+) -> Iterator[dict[str, Any]]:
+    """A row for each arm that was lost at a label fraction, or whose baseline was."""
+    judged = {row.arm_a for row in rows}
+    for arm in dict.fromkeys([*arms, *reversed(gone)]):
+        why = gone.get(arm) or gone.get(BASELINE)
+        if why and arm not in judged and is_candidate(arm, protocol):
+            yield _lost(arm, why, n)
 
 
 def is_candidate(arm: str, protocol: str) -> bool:
@@ -124,13 +132,13 @@ def _labels(grid: Grid) -> Mapping[float, int]:
     return {cell.fraction: entry.info["labels"] for cell, (_, entry) in grid.classifiers.items()}
 
 
-def _lost(one: Lost, n: int) -> dict[str, Any]:
-    """The row of an arm that never became a classifier."""
-    arm, fraction, seed, status, reason = one
-    sentence = (
-        f"No verdict. {arm_label(arm)}: pretraining {status}; {reason.split('. ')[0]} "
-        f"(seed {seed})."
-    )
+def _lost(arm: str, why: Lost, n: int) -> dict[str, Any]:
+    """The row of an arm that never became a classifier, or has none to be compared with."""
+    gone, fraction, seed, status, reason = why
+    first = reason.split(". ")[0]
+    told = first if first.startswith(f"training {status}") else f"pretraining {status}; {first}"
+    alone = "" if gone == arm else f"nothing to compare it with. {arm_label(gone)}: "
+    sentence = f"No verdict. {arm_label(arm)}: {alone}{told} (seed {seed})."
     nothing = dict.fromkeys(("difference", "low", "high", "p", "p_holm"))
     row = Difference(
         arm_a=arm,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
-from math import isfinite
+from math import inf, isfinite
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,11 @@ from headstart.data.batches import Images, LabelledBatches, Order
 from headstart.data.splits import LabelBudget
 from headstart.engine import Reading, Training
 from headstart.methods.supervised import Supervised
+from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.encoder import weights_hash
 from headstart.nn.optim import build_optimizer, lr_factor
 from headstart.stages.logs import Logs
+from headstart.stages.memory import fitting
 from headstart.stages.networks import load_encoder, outputs, save_weights
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry
@@ -47,6 +50,14 @@ class Trial:
     images: int
     """Images seen, each as often as it was."""
     weights: dict[str, Tensor] = field(repr=False)
+    """The network at its best epoch; none of a trial that another has beaten."""
+    broken: str | None = None
+    """Why it ended without a number."""
+
+    @classmethod
+    def none(cls) -> Trial:
+        """What any trial is better than."""
+        return cls(0.0, 0.0, (-inf, 0.0), 0, 0, False, 0, 0, {})
 
     def summary(self) -> dict[str, Any]:
         """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
@@ -61,17 +72,22 @@ class Trial:
 
 
 def finetune(arm: Arm, entry: Entry) -> None:
-    """Every arm gets the same trials; the best on validation is kept, and the rest is told."""
+    """Every arm gets the same trials; the best on validation is kept, and the rest is told.
+
+    The entry's info holds ``status``: "failed" where no trial could be scored.
+    """
     run, cell, budget = arm.run, arm.cell, arm.budget
     settings = run.study.classify.finetune
     started = time.perf_counter()
     grid = list(product(settings.lrs, settings.weight_decays))
-    trials = []
+    trials: list[Trial] = []
+    best = Trial.none()
     for number, (lr, weight_decay) in enumerate(grid):
         run.tell.progress(f"classify {cell.label}", number, len(grid))
-        trials.append(arm.trial(lr, weight_decay))
+        trial = _trial(arm, entry.folder / f"checkpoint-trial-{number}.pt", lr, weight_decay)
+        best = max(best, trial, key=lambda trial: trial.score)
+        trials.append(replace(trial, weights={}))
     run.tell.progress(f"classify {cell.label}", len(grid), len(grid))
-    best = max(trials, key=lambda trial: trial.score)
     begin = load_encoder(run, arm.begin)
     start = weights_hash(begin)
     network = Supervised(begin, len(arm.data.index.classes))
@@ -81,6 +97,7 @@ def finetune(arm: Arm, entry: Entry) -> None:
     chosen = best.summary()
     chosen["lr_at_edge"] = len(rates) > 2 and best.lr in (rates[0], rates[-1])
     info = {
+        **_outcome(arm, best),
         "labels": budget.labels,
         "chosen": chosen,
         "trials": [trial.summary() for trial in trials],
@@ -89,6 +106,40 @@ def finetune(arm: Arm, entry: Entry) -> None:
         "train_steps": sum(trial.steps for trial in trials),
     }
     entry.finish(info, started)
+    for path in entry.folder.glob("checkpoint-trial-*.pt"):
+        path.unlink()
+
+
+def _trial(arm: Arm, path: Path, lr: float, weight_decay: float) -> Trial:
+    """One trial, kept at ``path``; one that was stopped halfway is begun again."""
+    run, name = arm.run, f"{arm.cell.label}, learning rate {lr:g}"
+    if path.exists():
+        try:
+            return Trial(**load_state(path))
+        except DamagedError:
+            run.tell.line(f"{name}: {path.name} is damaged; training it again")
+    done: list[Trial] = []
+    fitting(
+        lambda: done.append(arm.trial(lr, weight_decay)),
+        lambda size: arm.with_batch(size).training(lr, weight_decay)[1],
+        (name, "--set classify.finetune.batch_size=", arm.order.batch_size),
+        run.engine,
+    )
+    save_state(path, vars(done[0]))
+    return done[0]
+
+
+def _outcome(arm: Arm, best: Trial) -> dict[str, str | None]:
+    """``status`` and ``reason``: failed where not even the best trial was ever scored."""
+    if best.best_epoch:
+        return {"status": "ok", "reason": None}
+    reason = (
+        f"training failed: not a number in every trial, the {best.broken}. Likely cause: learning "
+        "rates too large for it; try smaller ones in classify.finetune.lrs. Its network is kept as "
+        "it began."
+    )
+    arm.run.tell.line(f"{arm.cell.label}: {reason}")
+    return {"status": "failed", "reason": reason}
 
 
 @dataclass(frozen=True)
@@ -122,10 +173,17 @@ class Arm:
         pool = len(self.data.pool(study.data.train_joins_pool))
         return max(steps, pool * study.pretrain.epochs // min(order.batch_size, order.count))
 
-    def trial(self, lr: float, weight_decay: float) -> Trial:
-        """Train with one setting and see how it does on validation."""
-        run, data, cell = self.run, self.data, self.cell
-        settings = run.study.classify.finetune
+    def with_batch(self, size: int) -> Arm:
+        """The same training with another batch size."""
+        study = self.run.study
+        settings = study.classify.finetune.model_copy(update={"batch_size": size})
+        classify = study.classify.model_copy(update={"finetune": settings})
+        study = study.model_copy(update={"classify": classify})
+        return replace(self, run=replace(self.run, study=study))
+
+    def training(self, lr: float, weight_decay: float) -> tuple[Supervised, Training]:
+        """The network at its start, and how it is to be trained."""
+        run, data = self.run, self.data
         network = Supervised(load_encoder(run, self.begin), len(data.index.classes))
         network = run.engine.place(network)
         order = self.order
@@ -134,20 +192,30 @@ class Arm:
         view = STRONG_VIEW if self.matched else VIEW
         labels = torch.from_numpy(data.index.labels[self.budget.train]).to(run.engine.device)
         images = data.images(self.budget.train)
+        augment = run.study.classify.finetune.augment
         training = Training(
             network=network,
             optimizer=build_optimizer(network, optim, min(order.batch_size, order.count)),
-            batch=LabelledBatches(images, order, labels, view if settings.augment else None),
+            batch=LabelledBatches(images, order, labels, view if augment else None),
             lr_factor=lambda step: lr_factor(optim, step, steps, per_epoch),
             steps=steps,
-            seed=cell.seed,
+            seed=self.cell.seed,
         )
-        name = f"{cell.label}-lr{lr:g}-decay{weight_decay:g}"
+        return network, training
+
+    def trial(self, lr: float, weight_decay: float) -> Trial:
+        """Train with one setting and see how it does on validation."""
+        run = self.run
+        network, training = self.training(lr, weight_decay)
+        name = f"{self.cell.label}-lr{lr:g}-decay{weight_decay:g}"
         logs = Logs(run.folder / "tensorboard" / "classify" / name)
-        watch = ValidationWatch(network, Held.out(data, self.budget), settings, steps, logs)
-        run.engine.fit(training, watch)
-        logs.close()
-        return watch.trial(lr, weight_decay, order)
+        held, settings = Held.out(self.data, self.budget), run.study.classify.finetune
+        watch = ValidationWatch(network, held, settings, training.steps, logs)
+        try:
+            run.engine.fit(training, watch)
+        finally:
+            logs.close()
+        return watch.trial(lr, weight_decay, self.order)
 
 
 @dataclass(frozen=True)
@@ -175,6 +243,7 @@ class ValidationWatch:
         self.patience = max(5.0, settings.patience * steps / self.read_every)
         self.score, self.best, self.done, self.stopped = (-1.0, 0.0), 0, 0, False
         self.steps = 0
+        self.broken: str | None = None
         self.weights = copy.deepcopy(network.state_dict())
 
     def __call__(self, reading: Reading) -> str | None:
@@ -186,7 +255,10 @@ class ValidationWatch:
         self.logs.scalars(reading.step, values)
         if not (isfinite(reading.loss) and isfinite(score[1])):
             self.stopped = True
-            return f"loss is {reading.loss}"
+            what = "loss" if not isfinite(reading.loss) else "validation loss"
+            value = reading.loss if not isfinite(reading.loss) else -score[1]
+            self.broken = f"{what} is {value} at step {reading.step}"
+            return self.broken
         if score > self.score:
             self.score, self.best = score, self.done
             self.weights = copy.deepcopy(self.network.state_dict())
@@ -214,6 +286,7 @@ class ValidationWatch:
             steps=self.steps,
             images=order.images(self.steps),
             weights=weights,
+            broken=self.broken,
         )
 
     def state(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def index(run: Run) -> Dataset:
     groups = read_groups(data.groups, files) if data.groups else ()
     side = round(size * data.cache_factor)
     home = data.cache or run.folder.parent / ".headstart-cache"
-    cache = open_cache(files, side, home, run.tell.progress)
+    cache = open_cache(files, side, home, run.tell.progress, run.tell.line)
     settings = {
         "files": identity(files),
         "side": side,
@@ -67,7 +67,10 @@ def _find(run: Run) -> list[Found]:
 
 
 def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:
-    return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
+    try:
+        return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
+    except OSError as error:  # its thumbnails lie on disk
+        raise StudyError(f"{entry.folder}: {error.strerror or error}") from None
 
 
 def _require_usable(indexed: Indexed, run: Run) -> None:

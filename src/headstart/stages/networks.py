@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.data.batches import Images
+from headstart.files import write_bytes
 from headstart.nn.encoder import MEAN, STD, Encoder, build_encoder
+from headstart.stages.memory import is_out_of_memory
 from headstart.stages.run import Run
 from headstart.store import Entry
+from headstart.types import Ints
 
 BATCH = 256  # images asked at a time
 
@@ -38,11 +41,14 @@ def load_encoder(run: Run, entry: Entry) -> Encoder:
 
 
 def save_weights(network: nn.Module, entry: Entry, name: str) -> None:
+    """``<entry>/<name>.safetensors``: the weights and buffers of a network."""
+    save_tensors(network.state_dict(), entry, name)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], entry: Entry, name: str) -> None:
     """``<entry>/<name>.safetensors``, moved into place when whole."""
-    state = {key: tensor.contiguous().cpu() for key, tensor in network.state_dict().items()}
-    part = entry.folder / f"{name}.part"
-    save_file(state, part)
-    part.replace(entry.folder / f"{name}.safetensors")
+    content = save({key: tensor.contiguous().cpu() for key, tensor in tensors.items()})
+    write_bytes(entry.folder / f"{name}.safetensors", content)
 
 
 def load_weights(network: nn.Module, entry: Entry, name: str) -> None:
@@ -66,20 +72,37 @@ def outputs(
         network: on the device of ``images``.
         images: N of them.
         ask: a method of the network to call instead of its ``forward``.
-        batch: images asked at a time; no answer depends on it.
+        batch: images asked at a time, fewer where memory does not hold them; no answer depends
+            on it.
 
     Returns:
         (N, D) float32 on the CPU.
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    ask = ask or network
-    starts = range(0, len(images), batch)
-    parts = [np.arange(start, min(start + batch, len(images))) for start in starts]
-    answers = torch.cat([ask(images.centred(part)).float().cpu() for part in parts])
+    parts: list[Tensor] = []
+    done = 0
+    while done < len(images):
+        part = np.arange(done, min(done + batch, len(images)))
+        answer = _answer(ask or network, images, part)
+        if answer is None:
+            batch = len(part) // 2
+            continue
+        parts.append(answer)
+        done += len(part)
     for module, training in modes:
         module.training = training
-    return answers
+    return torch.cat(parts)
+
+
+def _answer(ask: Callable[[Tensor], Tensor], images: Images, part: Ints) -> Tensor | None:
+    """The answers for some images, (n, D) on the CPU; None where memory does not hold so many."""
+    try:
+        return ask(images.centred(part)).float().cpu()
+    except (MemoryError, RuntimeError) as error:
+        if len(part) < 2 or not is_out_of_memory(error):
+            raise
+    return None
 
 
 def preprocessing(images: Images) -> str:

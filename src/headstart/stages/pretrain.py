@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from headstart import interrupt
 from headstart.config import Recipe, StudyError
 from headstart.data.batches import Order, ViewPairs
-from headstart.engine import Training
+from headstart.engine import Training, checkpoint_files
 from headstart.methods import METHODS, Method
 from headstart.nn.encoder import Encoder, build_encoder, weights_hash
 from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
+from headstart.stages.memory import fitting
 from headstart.stages.networks import backbone, load_encoder, save_encoder
 from headstart.stages.run import Dataset, Run
 from headstart.stages.watch import PretrainWatch
@@ -53,23 +55,42 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
     job = Job(run, data, method, seed, recipe, pool)
     entry = run.store.entry("pretrain", f"{method}-seed{seed}", job.settings(), [data.entry, begin])
     if entry.done:
+        _forget_checkpoints(entry)  # where the end came between the two
         return entry
-    started = time.perf_counter()
     warnings = [*cuts, *job.known_bad()]
     for line in warnings:
         run.tell.line(f"{method}: {line}")
+    batch = f"{method} (seed {seed})", "--batch-size ", job.batch_size
+
+    def smaller(size: int) -> Training:
+        return job.with_batch(size).training(load_encoder(run, begin))[1]
+
+    with interrupt.deferred():  # a signal is looked for after every step, and what is learnt saved
+        fitting(lambda: _train(job, entry, begin, warnings), smaller, batch, run.engine)
+    _forget_checkpoints(entry)
+    return entry
+
+
+def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> None:
+    """Train, and store the encoder; of a training that failed, the last healthy one."""
+    run, started = job.run, time.perf_counter()
     encoder = load_encoder(run, begin)
     started_from = weights_hash(encoder)
     network, training = job.training(encoder)
     watch = PretrainWatch(job, network)
     minutes = run.study.pretrain.checkpoint_minutes
-    reason = run.engine.fit(training, watch, entry.folder, minutes)
-    watch.logs.close()
+    try:
+        reason = run.engine.fit(training, watch, entry.folder, minutes)
+    finally:
+        watch.logs.close()
+    if watch.status != "ok":
+        network.encoder.load_state_dict(watch.healthy)
+        reason = f"{reason} Its encoder is kept as it was at step {watch.healthy_step}."
     save_encoder(network.encoder, entry)
     entry.finish(
         {
-            "method": method,
-            "seed": seed,
+            "method": job.method,
+            "seed": job.seed,
             "status": watch.status,
             "reason": reason,
             "warnings": warnings + watch.warnings,
@@ -83,8 +104,12 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
         },
         started,
     )
-    (entry.folder / "checkpoint.pt").unlink(missing_ok=True)
-    return entry
+
+
+def _forget_checkpoints(entry: Entry) -> None:
+    """Only once the artifact is whole: until then they are all there is."""
+    for path in checkpoint_files(entry.folder):
+        path.unlink()
 
 
 def fit_to_pool(recipe: Recipe, pool: int) -> tuple[Recipe, list[str]]:
@@ -136,6 +161,12 @@ class Job:
             "precision": self.run.engine.precision,
             **self.run.study.pretrain.model_dump(exclude={"recipe", "checkpoint_minutes"}),
         }
+
+    def with_batch(self, size: int) -> Job:
+        """The same training with another batch size."""
+        settings = self.run.study.pretrain.model_copy(update={"batch_size": size})
+        study = self.run.study.model_copy(update={"pretrain": settings})
+        return replace(self, run=replace(self.run, study=study))
 
     def training(self, encoder: Encoder) -> tuple[Method, Training]:
         """The method around its encoder, and how it is to be trained."""

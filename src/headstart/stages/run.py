@@ -57,7 +57,8 @@ class Dataset:
 
     def images(self, positions: Ints) -> Images:
         """The images at some positions of the index."""
-        return Images(self.cache, self.index.rows[positions], self.size, self.engine.device)
+        rows, engine = self.index.rows[positions], self.engine
+        return Images(self.cache, rows, self.size, engine.device, engine.dtype)
 
     def pool(self, train_joins: bool) -> Ints:
         """Positions of the images to pretrain on; never validation or test."""

@@ -46,6 +46,7 @@ class PretrainWatch:
         self.history: list[dict[str, float | None]] = []
         self.warnings: list[str] = []
         self.status = "ok"
+        self._keep_healthy(0)
         folder = job.run.folder / "tensorboard" / "pretrain" / f"{job.method}-seed{job.seed}"
         self.logs = Logs(folder)
 
@@ -57,6 +58,12 @@ class PretrainWatch:
         self.probe, self.labelled = job.data.images(probe), job.data.images(labelled)
         self.labels = torch.from_numpy(index.labels[labelled])
         self.classes = len(index.classes)
+
+    def _keep_healthy(self, step: int) -> None:
+        """The encoder as it is now: what is left of a training that fails later."""
+        state = self.network.encoder.state_dict()
+        self.healthy_step = step
+        self.healthy = {name: tensor.cpu().clone() for name, tensor in state.items()}
 
     @property
     def steps(self) -> int:
@@ -74,6 +81,8 @@ class PretrainWatch:
             return None
         self.next_check = reading.step + self.check_every
         self.collapse, health = self.collapse.update(check)
+        if health.verdict == "healthy":
+            self._keep_healthy(reading.step)
         return self._act(health)
 
     def _act(self, health: Health) -> str | None:
@@ -142,6 +151,8 @@ class PretrainWatch:
             "next_check": self.next_check,
             "collapse": {k: v for k, v in asdict(self.collapse).items() if k != "thresholds"},
             "knn_random": self.knn_random,
+            "healthy": self.healthy,
+            "healthy_step": self.healthy_step,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -149,3 +160,4 @@ class PretrainWatch:
         self.history, self.warnings = state["history"], state["warnings"]
         self.next_check, self.knn_random = state["next_check"], state["knn_random"]
         self.collapse = CollapseWatch(**state["collapse"])
+        self.healthy, self.healthy_step = state["healthy"], state["healthy_step"]

@@ -8,6 +8,7 @@ method. All arrays are values of the same M images, for instance ``compare_image
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,23 @@ class Calibrated:
     sentence: str
 
 
+def strongest_null(nulls: Mapping[str, npt.ArrayLike]) -> tuple[str, Doubles]:
+    """The null with the highest mean, by name, and its values (M,): the floor to calibrate with.
+
+    Similarities of a trained and an untrained network may be too low a floor: an untrained
+    ResNet whose residual branches start at zero sees a coarse grid of pixels that no trained one
+    shows. Pairing two images of a class (``shuffled_pairing``) keeps what trained networks share
+    without seeing the same picture. Means are over the images that all nulls have. Raises
+    ``ValueError`` without any null.
+    """
+    if not nulls:
+        raise ValueError("no null to choose from")
+    table = np.stack([np.asarray(row, float) for row in nulls.values()])
+    known = np.isfinite(table).all(axis=0)
+    best = int(table[:, known].mean(axis=1).argmax()) if known.any() else 0
+    return list(nulls)[best], table[best]
+
+
 def calibrate(
     between: npt.ArrayLike,
     floor: npt.ArrayLike,
@@ -66,7 +84,8 @@ def calibrate(
 
     Args:
         between: similarity of the two methods on each image, (M,); NaN without a map.
-        floor: the same of a trained and an untrained network (or of two untrained ones), (M,).
+        floor: the same of a trained and an untrained network (or of two untrained ones), (M,);
+            better the highest of several nulls, see ``strongest_null``.
         ceiling: the same of two seeds of one method, (M,); None where no method has two seeds.
         within: what ``between`` must lie below for "different things": a mean of both methods'
             own likeness across seeds; without it the ceiling.

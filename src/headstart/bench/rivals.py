@@ -1,0 +1,126 @@
+"""What is timed in turns: the bare network, the real training, and a matrix product."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from headstart.engine import Engine, Reading, Training
+
+
+class Rival(Protocol):
+    """One of those that take turns."""
+
+    name: str
+
+    def run(self, steps: int) -> None:
+        """Do so many steps, and wait for the device."""
+
+
+class Floor:
+    """Forward, backward and optimiser on tensors that lie on the device: nothing is faster."""
+
+    name = "floor"
+
+    def __init__(self, engine: Engine, training: Training) -> None:
+        self.engine, self.training = engine, training
+        self.views: tuple[Tensor, ...] = training.batch(0)
+        network: Any = training.network
+        self.loss = torch.compile(network.loss) if engine.compile else network.loss
+        network.train()
+
+    def run(self, steps: int) -> None:
+        """So many steps on the same two views."""
+        for _ in range(steps):
+            with self.engine.autocast():
+                loss = self.loss(*self.views)
+            loss.backward()
+            self.training.optimizer.step()
+            self.training.optimizer.zero_grad(set_to_none=True)
+        wait(self.engine.device)
+
+    def flops(self) -> int:
+        """Floating-point operations of a step in products and convolutions, as PyTorch counts."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        network: Any = self.training.network
+        with FlopCounterMode(display=False) as counter, self.engine.autocast():
+            network.loss(*self.views).backward()
+        self.training.optimizer.zero_grad(set_to_none=True)
+        return int(counter.get_total_flops())
+
+
+class Product:
+    """A large square matrix product in the training's precision: what the processor can do."""
+
+    name = "product"
+    flops = 2 * 2048**3
+
+    def __init__(self, engine: Engine) -> None:
+        self.device = engine.device
+        self.a = torch.randn(2048, 2048, device=engine.device).to(engine.dtype)
+
+    def run(self, steps: int) -> None:
+        """So many products."""
+        for _ in range(steps):
+            self.a @ self.a
+        wait(self.device)
+
+
+class Turns:
+    """A watcher that lets the others run between two segments of the real training.
+
+    Every round has a segment of the training, then one of each other rival, the first of them
+    another in each round; so a machine that grows slower or faster does so for all of them.
+    ``seconds`` holds each rival's segments, ``peak_rss`` and ``peak_gpu`` the most bytes that were
+    held after the training's first segment, before a peer began.
+    """
+
+    def __init__(self, engine: Engine, others: Sequence[Rival], steps: int, rounds: int) -> None:
+        self.device, self.others = engine.device, others
+        self.read_every, self.rounds = steps, rounds
+        self.seconds: dict[str, list[float]] = {"train": []}
+        self.peak_rss, self.peak_gpu = 0, 0
+        self.since = time.perf_counter()
+
+    def __call__(self, reading: Reading) -> str | None:
+        """Note how long the training took, and time the others."""
+        wait(self.device)
+        self.seconds["train"].append(time.perf_counter() - self.since)
+        done = len(self.seconds["train"])
+        if done == 1:
+            self.peak_rss = _peak_rss()
+            if self.device.type == "cuda":
+                self.peak_gpu = torch.cuda.max_memory_allocated(self.device)
+        first = done % max(1, len(self.others))
+        for rival in (*self.others[first:], *self.others[:first]):
+            begun = time.perf_counter()
+            rival.run(self.read_every)
+            self.seconds.setdefault(rival.name, []).append(time.perf_counter() - begun)
+        self.since = time.perf_counter()
+        return "timed long enough" if done == self.rounds else None
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: it is never taken up again."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _peak_rss() -> int:
+    """The most memory that this process has held, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

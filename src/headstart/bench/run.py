@@ -1,0 +1,216 @@
+"""bench: a study's training, timed in turns with the bare network and with a peer."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.bench.parts import decode_rate, heads_cost, views_rate
+from headstart.bench.peer import Peer, check_peer
+from headstart.bench.rivals import Floor, Product, Rival, Turns
+from headstart.config import Study, StudyError
+from headstart.data.batches import ViewPairs
+from headstart.data.cache import open_cache
+from headstart.data.scan import find_unlabeled
+from headstart.data.synthetic import BagsSpec, generate
+from headstart.engine import Engine
+from headstart.methods import METHODS
+from headstart.nn.encoder import Encoder, build_encoder
+from headstart.stages.pretrain import Job
+from headstart.stages.run import Dataset, Run, Tell
+from headstart.store import Store, write_json
+from headstart.types import DatasetIndex, Doubles
+
+PHOTO_SIDE = 400  # short side of the generated photographs, pixels
+DECODED = 96  # files that the decoding is timed on
+SEGMENT_SECONDS = 2.0  # a segment has so many steps as take the bare network about this long
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to time: ``method`` by name, on the images of ``data`` (generated bags if None)."""
+
+    method: str = "simclr"
+    data: Path | None = None
+    peer: str | None = None
+    rounds: int = 7
+
+
+def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, Any]:
+    """Time the training of one method; see ``benchmarks/README.md`` for what each key means.
+
+    Args:
+        study: its encoder, precision, batch size and recipe are used; its data are not.
+        options: what to time.
+        out: folder for the generated images and the cache, used again by the next call.
+        tell: who is told of progress.
+
+    Raises:
+        StudyError: an unknown method or peer, or fewer images than a batch.
+    """
+    if options.method not in METHODS:
+        raise StudyError(f"--method {options.method}: not one of {', '.join(sorted(METHODS))}")
+    if options.peer:
+        check_peer(options.peer)
+    run = Run(study, out, Store(out), Engine(study.engine), tell)
+    folder = options.data or _draw_photos(study, out, tell)
+    data, paths = _read(run, folder)
+    job = _job(run, data, options.method)
+    found = _parts(run, job, paths, _encoder(run))
+    tell.line("timing the training in turns with the bare network")
+    return found | _race(job, folder, options) | _machine(run, job, options)
+
+
+def write_bench(found: dict[str, Any], path: Path) -> None:
+    """Store what ``bench`` found as JSON."""
+    write_json(path, found)
+
+
+def _draw_photos(study: Study, out: Path, tell: Tell) -> Path:
+    """Bags the size of photographs, a whole number of batches of them."""
+    count = max(512, 2 * study.pretrain.batch_size)
+    spec = BagsSpec(count, 0, 0, 0, size=PHOTO_SIDE)
+    folder = out / f"photos-{count}"
+    generate(folder, spec, lambda d, n: tell.progress("drawing photographs", d, n))
+    return folder / "unlabeled"
+
+
+def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
+    """The images of a folder as a pool without labels."""
+    study = run.study
+    files = find_unlabeled(folder)
+    side = round(study.encoder.image_size * study.data.cache_factor)
+    cache = open_cache(files, side, run.folder / ".headstart-cache", run.tell.progress)
+    rows = np.array([i for i, reason in enumerate(cache.reasons) if not reason], dtype=np.int64)
+    if len(rows) < study.pretrain.batch_size:
+        raise StudyError(
+            f"--data {folder}: {len(rows)} readable images are fewer than a batch of "
+            f"{study.pretrain.batch_size}; give more images or a smaller --batch-size"
+        )
+    names = np.array([files[i].id for i in rows])
+    index = DatasetIndex(
+        ids=names,
+        paths=np.array([files[i].path for i in rows]),
+        labels=np.full(len(rows), -1, dtype=np.int64),
+        splits=np.full(len(rows), "pool"),
+        groups=np.arange(len(rows)),
+        rows=rows,
+        classes=np.array([], dtype=np.str_),
+        digest=np.array(""),
+    )
+    entry = run.store.entry("index", "bench", {"images": names.tolist()})
+    readable = [Path(files[i].path) for i in rows]
+    return Dataset(entry, index, cache, study.encoder.image_size, run.engine), readable
+
+
+def _job(run: Run, data: Dataset, method: str) -> Job:
+    recipe = run.study.recipe(method)
+    return Job(run, data, method, 0, recipe, data.pool(train_joins=False))
+
+
+def _encoder(run: Run) -> Encoder:
+    settings = run.study.encoder.model_dump() | {"weights": "random"}
+    try:
+        return run.engine.place(build_encoder(**settings))
+    except ValueError as error:
+        raise StudyError(f"encoder: {error}") from None
+
+
+def _parts(run: Run, job: Job, paths: list[Path], encoder: Encoder) -> dict[str, Any]:
+    batches = ViewPairs(job.data.images(job.pool), job.order, job.recipe.view1, job.recipe.view2)
+    side = job.data.cache.pixels.shape[-1]
+    run.tell.line("timing views, decoding and linear heads")
+    return {
+        "views_per_s": views_rate(batches),
+        "cache_images_per_s_per_core": decode_rate(paths[:DECODED], side),
+        **heads_cost(encoder, batches.images),
+    }
+
+
+def _race(job: Job, folder: Path, options: Options) -> dict[str, Any]:
+    """Rates and ratios from segments that take turns; the first round only warms up."""
+    run, engine = job.run, job.run.engine
+    floor = Floor(engine, job.training(_encoder(run))[1])
+    flops = floor.flops()
+    floor.run(2)
+    steps = _steps_in(SEGMENT_SECONDS, floor)
+    training = replace(job.training(_encoder(run))[1], steps=(options.rounds + 1) * steps)
+    with _peer(job, folder, options) as peer:
+        turns = Turns(engine, [floor, Product(engine), *peer], steps, options.rounds + 1)
+        engine.fit(training, turns)
+    seconds = {name: np.array(times[1:]) for name, times in turns.seconds.items()}
+    reached = flops / seconds["train"] / (Product.flops / seconds["product"])
+    return {
+        **_rates(seconds, steps * job.batch_size),
+        "flops_utilisation": float(np.median(reached)),
+        "peak_rss_bytes": turns.peak_rss,
+        "peak_gpu_bytes": turns.peak_gpu or None,
+        "steps_a_segment": steps,
+        "rounds": options.rounds,
+    }
+
+
+@contextmanager
+def _peer(job: Job, folder: Path, options: Options) -> Iterator[list[Rival]]:
+    if options.peer is None:
+        yield []
+        return
+    peer = Peer(options.method, _encoder(job.run), folder, job.data.size, job.batch_size)
+    try:
+        yield [peer]
+    finally:
+        peer.close()
+
+
+def _steps_in(seconds: float, floor: Floor) -> int:
+    begun = time.perf_counter()
+    floor.run(2)
+    return max(2, round(2 * seconds / (time.perf_counter() - begun)))
+
+
+def _rates(seconds: Mapping[str, Doubles], images: int) -> dict[str, Any]:
+    """Medians over the rounds; a ratio is taken within each round, then its median."""
+    found: dict[str, Any] = {"train_images_per_s": float(images / np.median(seconds["train"]))}
+    for name in ("floor", "peer"):
+        ratios = seconds[name] / seconds["train"] if name in seconds else None
+        rate = float(images / np.median(seconds[name])) if name in seconds else None
+        found[f"{name}_images_per_s"] = rate
+        key = f"ratio_to_{name}"
+        # The training's rate over the peer's, and over the floor's: above 1 it is the faster one.
+        found[key] = None if ratios is None else float(np.median(ratios))
+        found[f"{key}_range"] = (
+            None if ratios is None else [float(ratios.min()), float(ratios.max())]
+        )
+    return found
+
+
+def _machine(run: Run, job: Job, options: Options) -> dict[str, Any]:
+    """What was timed, on what."""
+    engine, study = run.engine, run.study
+    gpu = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else None
+    return {
+        "method": options.method,
+        "backbone": study.encoder.backbone,
+        "image_size": study.encoder.image_size,
+        "batch_size": job.batch_size,
+        "settings": job.recipe.settings,
+        "peer": options.peer,
+        "compile": study.engine.compile,
+        "precision": engine.precision,
+        "device": gpu or str(engine.device),
+        "threads": torch.get_num_threads(),
+        "processor": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("headstart", "torch", "timm", "numpy")},
+        "date": datetime.now(UTC).date().isoformat(),
+    }

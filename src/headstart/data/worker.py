@@ -1,0 +1,118 @@
+"""The process that decodes: jobs come in by stdin, pixels go into a file, records out by stdout.
+
+``python -m headstart.data.worker TASK`` is started by ``headstart.data.workers``, which watches
+it. Here a decoder may crash, hang, or ask for all memory: nothing is lost but this process. It
+imports NumPy and Pillow only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import warnings
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from headstart.data.decode import NO_MEMORY, Decoded, decode
+
+SECONDS = 20.0  # for one file; a photo of 24 million pixels takes about 0.2 s
+MEMORY = 1536 * 2**20  # bytes of address space; a picture of 100 million pixels needs up to 1.1 GB
+OUT_OF_MEMORY = 77  # exit status; the file is tried once more, in a process with nothing in it
+READY = {"ready": True}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is told once: row ``i`` (3, side, side) of ``pixels`` lies at byte ``start +
+    i·3·side²``; a file may take ``seconds``, the process ``memory`` bytes.
+    """
+
+    pixels: str
+    start: int
+    side: int
+    seconds: float = SECONDS
+    memory: int = MEMORY
+
+    def to_json(self) -> str:
+        """One line of ASCII, whatever is in the path."""
+        return json.dumps(asdict(self))
+
+
+def work(task: Task, jobs: Iterable[bytes], answers: BinaryIO) -> None:
+    """Do every job, a line ``[row, path]``, and answer each with one line.
+
+    An answer is ``{row, aspect, digest, reason, crc}``, or ``{errno}`` where the pixels could not
+    be written.
+    """
+    file = os.open(task.pixels, os.O_WRONLY)
+    for line in jobs:
+        row, path = json.loads(line)
+        # Should the parent be gone, nobody else ends a decoder that hangs.
+        signal.alarm(int(2 * task.seconds) + 1)
+        try:
+            answer = _record(decode(Path(path), task.side), row, task, file)
+        except MemoryError:
+            os._exit(OUT_OF_MEMORY)
+        except OSError as error:
+            answer = {"errno": error.errno}
+        signal.alarm(0)
+        say(answers, answer)
+
+
+def _record(found: Decoded | str, row: int, task: Task, file: int) -> dict[str, Any]:
+    if found == NO_MEMORY:
+        raise MemoryError
+    if isinstance(found, str):
+        return {"row": row, "aspect": 1.0, "digest": "", "reason": found, "crc": 0}
+    pixels = found.pixels.tobytes()
+    place = task.start + row * len(pixels)
+    written = 0
+    while written < len(pixels):
+        written += os.pwrite(file, pixels[written:], place + written)
+    aspect = found.width / found.height
+    crc = zlib.crc32(pixels)
+    return {"row": row, "aspect": aspect, "digest": found.digest, "reason": "", "crc": crc}
+
+
+def say(answers: BinaryIO, value: dict[str, Any]) -> None:
+    """One line of JSON, at once."""
+    answers.write(json.dumps(value).encode() + b"\n")
+    answers.flush()
+
+
+def _limit(kind: int, most: int) -> None:
+    """A limit of the system, where it knows of it."""
+    with contextlib.suppress(OSError, ValueError):
+        hard = resource.getrlimit(kind)[1]
+        if hard != resource.RLIM_INFINITY:
+            most = min(most, hard)
+        resource.setrlimit(kind, (most, most))
+
+
+def main() -> None:
+    """Take the task from the command line, and jobs until stdin ends, as it does with the parent.
+
+    What decoders print goes nowhere: stdout is kept for answers, stderr until the start is made.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    task = Task(**json.loads(sys.argv[1]))
+    warnings.simplefilter("ignore")  # Pillow warns of what it repairs
+    with os.fdopen(os.dup(1), "wb") as answers:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        _limit(resource.RLIMIT_AS, task.memory)
+        _limit(resource.RLIMIT_CORE, 0)
+        say(answers, READY)
+        os.dup2(nowhere, 2)
+        work(task, sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

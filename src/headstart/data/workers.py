@@ -1,0 +1,253 @@
+"""Decode many files in worker processes, so that no file can crash, hang or swallow the program.
+
+A worker that takes too long over a file, or dies of it, costs that file and itself; a new one goes
+on with the rest. Neither ``multiprocessing`` nor ``concurrent.futures`` will do: they run the
+user's main module again, and lose all pending work with one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, Any
+
+from headstart.config import StudyError
+from headstart.data.worker import OUT_OF_MEMORY, Task
+
+# -P: the folder one happens to be in is no place to import from.
+COMMAND = (sys.executable, "-P", "-m", "headstart.data.worker")
+START_SECONDS = 120.0  # for Python itself and its imports, perhaps from a slow network disk
+AHEAD = 16  # jobs that a worker holds, so that it need not wait for the next
+AHEAD_BYTES = 16_384  # what certainly fits into a pipe, so that writing never waits
+PER_WORKER = 32  # files that are worth starting one more process
+_TICK = 1.0  # seconds between two looks at the clock
+_EXITS = {OUT_OF_MEMORY: "needs more than {memory} MB to decode"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of a file: ``row`` of the pixels, or the ``reason`` why there are none.
+
+    ``crc`` is the CRC-32 of the pixels as they were written; 0 where unreadable.
+    """
+
+    row: int
+    aspect: float = 1.0
+    digest: str = ""
+    reason: str = ""
+    crc: int = 0
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def decode_files(
+    files: Iterable[tuple[int, str]], task: Task, command: Sequence[str] = COMMAND
+) -> Iterator[Row]:
+    """Decode files, given as (row, path), and write their pixels; one ``Row`` each, in any order.
+
+    A file that crashes a worker is tried once more, so that what killed an innocent one (another
+    program that took all memory) does not count.
+
+    Raises:
+        StudyError: workers cannot be started.
+        OSError: the pixels cannot be written.
+    """
+    crew = _Crew(_Waiting(files), task, command)
+    try:
+        yield from crew.run()
+    finally:
+        crew.dismiss()
+
+
+class _Waiting:
+    """Files that no worker holds: those handed back first, then the rest of the list."""
+
+    def __init__(self, files: Iterable[tuple[int, str]]) -> None:
+        self._files = iter(files)
+        self._back: deque[tuple[int, str]] = deque()
+
+    def take(self) -> tuple[int, str] | None:
+        """The next file, None where there is none."""
+        return self._back.popleft() if self._back else next(self._files, None)
+
+    def give_back(self, files: Sequence[tuple[int, str]]) -> None:
+        """Files to be taken next, in their order."""
+        self._back.extendleft(reversed(files))
+
+    def at_least(self, most: int) -> int:
+        """How many wait, counted up to ``most``."""
+        self._back.extend(islice(self._files, max(0, most - len(self._back))))
+        return min(most, len(self._back))
+
+
+class _Worker:
+    """One process, and the files that it was given and has not answered for, in order."""
+
+    def __init__(self, task: Task, command: Sequence[str]) -> None:
+        self.said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
+        self.process = subprocess.Popen(  # noqa: S603 - this very program
+            [*command, task.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            env=_environment(),
+            bufsize=0,
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.jobs, self.answers = self.process.stdin, self.process.stdout
+        self.todo: deque[tuple[int, str]] = deque()
+        self.since = time.monotonic()
+        self.ready = False
+        self.late = False
+        self._half = b""
+
+    def give(self, waiting: _Waiting) -> None:
+        """As many jobs as it should hold."""
+        if len(self.todo) > AHEAD // 2:
+            return
+        if not self.todo:
+            self.since = time.monotonic()
+        lines = b""
+        while len(self.todo) < AHEAD and len(lines) < AHEAD_BYTES and (job := waiting.take()):
+            self.todo.append(job)
+            lines += json.dumps(job).encode() + b"\n"
+        with suppress(BrokenPipeError):  # it is dead; the end of its answers will say so
+            self.jobs.write(lines)
+
+    def hear(self) -> list[dict[str, Any]] | None:
+        """What it answered meanwhile; None when it will answer no more."""
+        heard = os.read(self.answers.fileno(), 1 << 16)
+        if not heard:
+            return None
+        *lines, self._half = (self._half + heard).split(b"\n")
+        self.since = time.monotonic()
+        return [json.loads(line) for line in lines]
+
+    def end(self) -> int:
+        """Kill it; its exit status, which is minus the signal that ended it."""
+        self.process.kill()
+        status = self.process.wait()
+        self.jobs.close()
+        self.answers.close()
+        self.said.close()
+        return status
+
+    def last_words(self) -> str:
+        """The last line of what it wrote to stderr."""
+        self.said.seek(0)
+        lines = self.said.read()[-4000:].decode("utf8", "replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "no reason given")
+
+
+class _Crew:
+    """Workers, the files that wait for them, and those that crashed one."""
+
+    def __init__(self, waiting: _Waiting, task: Task, command: Sequence[str]) -> None:
+        self.waiting, self.task, self.command = waiting, task, command
+        self.crashed: set[int] = set()
+        self.workers: list[_Worker] = []
+        self.selector = selectors.DefaultSelector()
+
+    def run(self) -> Iterator[Row]:
+        """All rows, as they come."""
+        for _ in range(-(-self.waiting.at_least(PER_WORKER * usable_cores()) // PER_WORKER)):
+            self._hire()
+        looked = time.monotonic()
+        while any(worker.todo for worker in self.workers):
+            for key, _ in self.selector.select(_TICK):
+                yield from self._hear(key.data)
+            looked = self._look_at_clock(looked)
+
+    def dismiss(self) -> None:
+        """End all workers; nothing is left behind."""
+        for worker in self.workers:
+            worker.end()
+        self.workers.clear()
+        self.selector.close()
+
+    def _hire(self) -> None:
+        worker = _Worker(self.task, self.command)
+        self.workers.append(worker)
+        self.selector.register(worker.answers, selectors.EVENT_READ, worker)
+        worker.give(self.waiting)
+
+    def _hear(self, worker: _Worker) -> Iterator[Row]:
+        answers = worker.hear()
+        if answers is None:
+            yield from self._buried(worker)
+            return
+        for answer in answers:
+            if not worker.ready:
+                worker.ready = True
+                continue
+            if "errno" in answer:
+                raise OSError(answer["errno"], os.strerror(answer["errno"]), self.task.pixels)
+            worker.todo.popleft()
+            yield Row(**answer)
+        worker.give(self.waiting)
+
+    def _buried(self, worker: _Worker) -> Iterator[Row]:
+        """A worker is gone: the file it was at is to blame, the others wait for the next one."""
+        self.selector.unregister(worker.answers)
+        self.workers.remove(worker)
+        words = "" if worker.ready else worker.last_words()
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(5)
+        status = worker.end()
+        if not worker.ready:
+            raise StudyError(f"the process that reads images could not be started: {words}")
+        if worker.todo:
+            row = worker.todo[0][0]
+            if worker.late or row in self.crashed:
+                worker.todo.popleft()
+                yield Row(row, reason=self._blame(worker, status))
+            self.crashed.add(row)
+            self.waiting.give_back(worker.todo)
+        if self.waiting.at_least(1):
+            self._hire()
+
+    def _blame(self, worker: _Worker, status: int) -> str:
+        if worker.late:
+            return f"took longer than {self.task.seconds:g} s to decode"
+        if status == -signal.SIGKILL:
+            return "the decoder was killed (signal 9), most likely for lack of memory"
+        if status < 0:
+            return f"the decoder crashed (signal {-status})"
+        reason = _EXITS.get(status, "the decoder ended the process (status {status})")
+        return reason.format(memory=self.task.memory >> 20, status=status)
+
+    def _look_at_clock(self, looked: float) -> float:
+        """Kill who is late; the end of its answers tells the rest."""
+        now = time.monotonic()
+        lost = now - looked - _TICK  # this process itself was stopped, or busy elsewhere
+        for worker in self.workers:
+            worker.since += lost if lost > _TICK else 0.0
+            most = self.task.seconds if worker.ready else START_SECONDS
+            if (worker.todo or not worker.ready) and now - worker.since > most:
+                worker.late = True
+                worker.process.kill()
+        return now
+
+
+def _environment() -> dict[str, str]:
+    """Imports as here; and one thread, for nothing here computes."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    return {**os.environ, **threads, "PYTHONPATH": paths}

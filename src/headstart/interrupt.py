@@ -1,0 +1,94 @@
+"""Signals that ask a run to end: what is worth keeping is saved first, then it ends.
+
+Only the command line listens. A signal raises ``Interrupted`` where the main thread stands, as
+Ctrl-C raises ``KeyboardInterrupt``; inside ``deferred`` it waits until the work there has looked
+(``asked``) or is done. A second signal ends the process at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+# Ctrl-C; what schedulers and `kill` send; SLURM's warning before a requeue; a lost terminal.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asked for the end; no ``except Exception`` may keep it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@dataclass
+class _State:
+    number: int | None = None
+    process: int = 0
+    deferring: int = 0
+
+
+_state = _State()  # signals belong to the process, and so does what they said
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Listen while the block runs; a signal that the process was told to ignore stays ignored."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
+        yield
+        return
+    heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _hear) for number in heard}
+    _state.number, _state.process = None, os.getpid()
+    try:
+        yield
+    except Exception as error:
+        if _state.number is None:
+            raise
+        # Libraries written in C turn what is raised inside them into errors of their own.
+        raise Interrupted(_state.number) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _state.number = None
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let a signal wait until the block is over, or until something in it calls ``check``."""
+    _state.deferring += 1
+    try:
+        yield
+    finally:
+        _state.deferring -= 1
+    if not _state.deferring:
+        check()
+
+
+def asked() -> bool:
+    """Whether a signal is waiting."""
+    return _state.number is not None
+
+
+def check() -> None:
+    """Raise ``Interrupted`` where a signal is waiting."""
+    if _state.number is not None:
+        raise Interrupted(_state.number)
+
+
+def _hear(number: int, _: FrameType | None) -> None:
+    if os.getpid() != _state.process:  # a worker: it has nothing to save, and nothing to say
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
+    if asked():
+        os._exit(128 + number)
+    _state.number = number
+    if not _state.deferring:
+        raise Interrupted(number)

@@ -1,0 +1,78 @@
+"""Memory that runs out: told in one line, with a batch size that was seen to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from headstart.config import StudyError
+from headstart.engine import Engine, Reading, Training
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left to give."""
+    texts = ("DefaultCPUAllocator", "can't allocate memory")  # the processor has no error class
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    )
+
+
+def fitting(
+    train: Callable[[], None],
+    smaller: Callable[[int], Training],
+    batch: tuple[str, str, int],
+    engine: Engine,
+) -> None:
+    """Train; where memory runs out, say which batch size fits.
+
+    Args:
+        train: the training, which leaves nothing behind when it fails.
+        smaller: the same training with another batch size.
+        batch: what is trained, how its batch size is set, and the batch size.
+        engine: where it runs.
+
+    Raises:
+        StudyError: it does not fit; half the batch, a quarter and so on were tried for one step.
+    """
+    if _fits(train):
+        return
+    name, setting, tried = batch
+    said = f"{name}: a step of {tried} images does not fit into the memory of {engine.device}"
+    size = tried // 2
+    while size >= 2:
+        if _fits(lambda size=size: engine.fit(replace(smaller(size), steps=1), _Blind())):  # type: ignore[misc]
+            raise StudyError(f"{said}, one of {size} does; try {setting}{size}")
+        size //= 2
+    raise StudyError(f"{said}, nor does any smaller one; try smaller images or a smaller backbone")
+
+
+def _fits(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    if torch.cuda.is_available():  # out here, where the failed step is no longer held
+        torch.cuda.empty_cache()
+    return False
+
+
+class _Blind:
+    """A watcher that sees nothing: for a step that is only tried."""
+
+    read_every = 1
+
+    def __call__(self, reading: Reading) -> None:
+        """Say nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing travels."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing travels."""
