@@ -72,7 +72,8 @@ def test_one_seed_has_no_ceiling_and_says_so(tmp_path: Path) -> None:
     assert row["verdict"] == "no_ceiling"
     assert "second seed" in row["sentence"]
     assert row["nulls"]["ceiling"] is None
-    assert row["calibrated"] == {"value": None, "low": None, "high": None, "images": COUNT}
+    nothing = dict.fromkeys(("value", "low", "high"))
+    assert row["calibrated"] == {**nothing, "images": COUNT, "null": "shuffled"}
     assert row["spearman"] == pytest.approx(1)
     assert [one["passed"] for one in sanity] == [None]
 

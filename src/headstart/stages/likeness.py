@@ -128,6 +128,15 @@ class Pairs:
 
     def shuffled(self, a: str, b: str) -> Table:
         """Each image under one arm with another of its class under the other."""
+        if (a, b) not in self._shuffled:
+            self._shuffled[a, b] = self._shuffle(a, b)
+        return self._shuffled[a, b]
+
+    @cached_property
+    def _shuffled(self) -> dict[tuple[str, str], Table]:
+        return {}
+
+    def _shuffle(self, a: str, b: str) -> Table:
         one, two = (self._maps(cell, TRUE) for cell in self._couples(a, b)[0])
         use = one.usable & two.usable
         return shuffled_pairing(one.maps, two.maps, self.atlas.labels, use)
@@ -186,17 +195,22 @@ class Pairs:
         }
 
     def _calibrated(self, a: str, b: str, table: Table) -> dict[str, Any]:
-        """Where the pair stands between two untrained networks and two seeds of one arm."""
-        from headstart.stats.calibration import SENTENCES, calibrate
+        """Where the pair stands between its strongest null and two seeds of one arm."""
+        from headstart.stats.calibration import SENTENCES, calibrate, strongest_null
 
+        nulls = {"untrained": self.floor[PRIMARY], "shuffled": self.shuffled(a, b)[PRIMARY]}
+        if not np.isfinite(nulls["shuffled"]).any():  # one image a class has no partner
+            del nulls["shuffled"]
+        null, floor = strongest_null(nulls)
         own = [self.ceilings[arm][PRIMARY] for arm in (a, b) if arm in self.ceilings]
         ceiling = mean_over(own, len(self.atlas.positions)) if len(own) == 2 else None
-        found = calibrate(table[PRIMARY], self.floor[PRIMARY], ceiling, plan=self.atlas.plan)
+        found = calibrate(table[PRIMARY], floor, ceiling, plan=self.atlas.plan)
         numbers = {
             "value": known(found.value),
             "low": known(found.low),
             "high": known(found.high),
             "images": found.n,
+            "null": null,
         }
         sentence = f"{arm_label(a)} and {arm_label(b)}: {SENTENCES[found.verdict]}"
         return {"calibrated": numbers, "verdict": found.verdict, "sentence": sentence}
