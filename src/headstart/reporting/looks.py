@@ -56,7 +56,7 @@ def lines(results: tables.Results) -> list[str]:
     view = explanations(results)
     if view is None:
         return ["Nothing was explained: explain.images or explain.attributions is empty."]
-    parts = [*view["likeness"][:1], *view["focus"][:1], *filter(None, [view["background"]])]
+    parts = [*view["likeness"][:1], *view["focus"], *filter(None, [view["background"]])]
     said: list[str] = [line for part in parts for line in part["sentences"]]
     return [*said, *view["notes"]]
 
@@ -159,11 +159,7 @@ def focus(rows: Sequence[tables.Record]) -> list[View]:
     return [
         {
             "attribution": _plain(name),
-            "sentences": [
-                words.sentence(row["sentence"])
-                for row in _main(group)
-                if row["answers"] == "all" and row["sentence"]
-            ],
+            "sentences": _focus_sentences(name, [r for r in group if r["answers"] == "all"]),
             "all": [_focus_row(row) for row in group if row["answers"] == "all"],
             "right": [_focus_row(row) for row in group if row["answers"] == "right"],
         }
@@ -312,7 +308,7 @@ def _faithful_sentence(name: str, rows: Sequence[tables.Record]) -> str:
         for gap in ("deletion", "insertion")
     ]
     return (
-        f"{_plain(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
+        f"{_named(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
         f"deletion, for {better[1]} by insertion."
     )
 
@@ -330,6 +326,28 @@ def _masks(found: tables.Record | None) -> View | None:
         "approximate": found["approximate"],
         "overlays": found["overlays"],
     }
+
+
+def _focus_sentences(name: str, rows: Sequence[tables.Record]) -> list[str]:
+    """One a verdict, with all arms it is true of; the table says it arm by arm."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["verdict"]:
+            groups[row["verdict"]].append(words.arm_label(row["arm"]))
+    more = {
+        "more": "more than an untrained network does",
+        "less": "less than an untrained network does",
+        "no more": "no more than an untrained network does, as far as these images can tell",
+    }
+    return [
+        f"{_named(name)}: looking at the object {more[verdict]}: {'; '.join(groups[verdict])}."
+        for verdict in more
+        if verdict in groups
+    ] + [
+        f"{_named(name)}: not measured for {'; '.join(a)}."
+        for v, a in groups.items()
+        if v not in more
+    ]
 
 
 def _focus_row(row: tables.Record) -> View:
@@ -423,6 +441,12 @@ def _gallery_cell(arm: tables.Record | None, true: str, names: Sequence[str]) ->
 
 def _pair(row: tables.Record) -> str:
     return f"{words.arm_label(row['arm_a'])} and {words.arm_label(row['arm_b'])}"
+
+
+def _named(name: str) -> str:
+    """At the beginning of a sentence."""
+    plain = _plain(name)
+    return plain[0].upper() + plain[1:]
 
 
 def _plain(name: str) -> str:
