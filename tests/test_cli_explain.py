@@ -64,6 +64,9 @@ def test_explained_anew_without_training(run: Path, main: Main) -> None:
     assert results["study"]["explain"]["attributions"] == ["saliency", "grad_cam"]
     assert {r["attribution"] for r in results["attribution_similarity"]} == {"saliency", "grad_cam"}
     assert "explain" in results["provenance"]["explained_anew"]["command"]
+    named = {row["photo"] for row in results["explained"]}
+    named |= {p for row in results["explained"] for a in row["arms"] for p in a["maps"].values()}
+    assert {f"pictures/{path.name}" for path in (run / "pictures").iterdir()} == named
 
 
 def test_one_picture_before_all_arms(run: Path, bags: Path, tmp_path: Path, main: Main) -> None:
