@@ -159,7 +159,8 @@ class Pairs:
         one, two = self.atlas.cells(a), self.atlas.cells(b)
         if len(one) > 1 and len(two) > 1:
             return [(one[0], two[1]), (one[1], two[0])]
-        return [(one[0], two[-1])]
+        apart = [(x, y) for x in one for y in two if x.seed != y.seed]
+        return apart or [(one[0], two[0])]
 
     def _answered(self, one: Cell, two: Cell, answers: str) -> Bools:
         """(M,) the images that both, one or none of the two networks get right."""
