@@ -27,6 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
+
 import tiny_study
 from headstart import engine, interrupt, pipeline, store
 from headstart.config import Study
@@ -255,7 +257,6 @@ def _preloaded() -> Iterator[None]:
     import captum.attr  # noqa: F401
     import sklearn.linear_model  # noqa: F401
     import timm  # noqa: F401
-    import torch.utils.tensorboard
     import vl_convert  # noqa: F401
 
     torch.set_num_threads(1)

@@ -31,6 +31,9 @@ SMALL = shlex.split(
     "--set explain.images=2 --set explain.pictures=1 --set compare.replicates=100 "
     "--set engine.threads=1"
 )
+SMALL_BENCH = shlex.split(
+    "--backbone test_resnet --image-size 32 --batch-size 16 --rounds 2 --device cpu --data photos"
+)
 
 
 def test_the_readme_has_its_commands() -> None:
@@ -68,6 +71,8 @@ def test_readme_commands_run(
     words = shlex.split(command.split("#")[0])
     if words[1] == "run":
         words += SMALL
+    if words[1] == "bench":
+        words += SMALL_BENCH
     monkeypatch.chdir(home)
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:

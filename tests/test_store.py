@@ -140,18 +140,6 @@ def test_a_write_that_dies_leaves_the_old_file(
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
-def test_a_finished_store_finds_what_is_whole_and_makes_nothing(tmp_path: Path) -> None:
-    made = Store(tmp_path).entry("index", "images", {"files": "abc"})
-    closed = FinishedStore(tmp_path)
-    with pytest.raises(UnfinishedError, match="index/images"):
-        closed.entry("index", "images", {"files": "abc"})  # begun, not whole
-    made.finish({}, time.perf_counter())
-    assert closed.entry("index", "images", {"files": "abc"}) == made
-    with pytest.raises(UnfinishedError, match="extract/x"):
-        closed.entry("extract", "x", {}, [made])
-    assert not (tmp_path / "extract").exists()
-
-
 # --- damage --------------------------------------------------------------------------------------
 
 
@@ -340,3 +328,15 @@ def test_a_file_system_without_locks_is_said(
         assert told == [
             f"{tmp_path}: cannot be locked (No locks available); start no second run in this folder"
         ]
+
+
+def test_a_finished_store_finds_what_is_whole_and_makes_nothing(tmp_path: Path) -> None:
+    made = Store(tmp_path).entry("index", "images", {"files": "abc"})
+    closed = FinishedStore(tmp_path)
+    with pytest.raises(UnfinishedError, match="index/images"):
+        closed.entry("index", "images", {"files": "abc"})  # begun, not whole
+    made.finish({}, time.perf_counter())
+    assert closed.entry("index", "images", {"files": "abc"}) == made
+    with pytest.raises(UnfinishedError, match="extract/x"):
+        closed.entry("extract", "x", {}, [made])
+    assert not (tmp_path / "extract").exists()

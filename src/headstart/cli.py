@@ -417,6 +417,7 @@ def main() -> None:
     """
     if len(sys.argv) < 2:
         app()  # prints the help
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights tells of no one
     try:
         with interrupt.listening():
             code = app(standalone_mode=False)

@@ -22,8 +22,8 @@ def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # a write does not name its file
-            error.filename = str(path)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # a write does not name its file
         beside.unlink(missing_ok=True)
         raise
 

@@ -134,11 +134,11 @@ class Store:
 
         ``label`` is for people and is no part of the key. A damaged artifact is unfinished again.
         """
-        interrupt.check()  # a signal may have come where an exception is lost
         entry = self._place(verb, label, settings, inputs)
         entry.folder.mkdir(parents=True, exist_ok=True)
-        if entry.folder not in self._sound and entry.done:
-            self._look(entry)
+        if entry.done and (fault := self._fault(entry)):
+            self.tell(f"{entry.folder.parent.name}/{entry.folder.name}: {fault}; making it anew")
+            (entry.folder / DONE).unlink()
         return entry
 
     def _place(
@@ -152,15 +152,15 @@ class Store:
         }
         text = json.dumps(content, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        interrupt.check()  # a signal may have come where an exception is lost
         return Entry(self.root / verb / f"{label}-{key}", key, tuple(inputs))
 
-    def _look(self, entry: Entry) -> None:
-        fault = entry.fault()
+    def _fault(self, entry: Entry) -> str | None:
+        """What is wrong with an artifact, looked for once in a process."""
+        fault = None if entry.folder in self._sound else entry.fault()
         if fault is None:
             self._sound.add(entry.folder)
-            return
-        self.tell(f"{entry.folder.parent.name}/{entry.folder.name}: {fault}; making it anew")
-        (entry.folder / DONE).unlink()
+        return fault
 
 
 class FinishedStore(Store):
@@ -175,7 +175,7 @@ class FinishedStore(Store):
             UnfinishedError: it is not there, not whole, or damaged.
         """
         entry = self._place(verb, label, settings, inputs)
-        if not entry.done or entry.fault() is not None:
+        if not entry.done or self._fault(entry):
             raise UnfinishedError(verb, label)
         return entry
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -173,8 +174,12 @@ def test_finished_blocks_whose_pixels_or_records_were_lost_are_read_again(
 ) -> None:
     """As after a power cut, when the records reached the disk and the pixels did not."""
     files, folder = stopped(tmp_path, monkeypatch)
+    assert sorted(p.name for p in folder.glob("block-*")) == [
+        "block-00000000.json",
+        "block-00000001.json",
+    ]
     flip(folder / "pixels.npy", -4 * 3 * SIDE * SIDE - 1)  # the last byte of row 1
-    (folder / "block-00000001.json").write_text('{"size": 2, "ro')
+    flip(folder / "block-00000001.json", -30)
     seen = watched(monkeypatch)
     check(open_cache(files, SIDE, tmp_path / "cache"), files)
     assert len(seen) == 6
@@ -473,6 +478,20 @@ def test_a_disk_that_fills_while_images_are_read_is_one_line(
         open_cache(files, SIDE, tmp_path / "cache")
 
 
+def test_a_disk_that_does_not_keep_what_is_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = photos(tmp_path / "in", 3)
+
+    def altered(given: Iterable[tuple[int, str]], task: Task) -> Iterator[Row]:
+        yield from workers.decode_files(given, task)
+        flip(Path(task.pixels), -1)
+
+    monkeypatch.setattr(cache_module, "decode_files", altered)
+    with pytest.raises(StudyError, match="altered as soon as it was written; the disk may be fail"):
+        open_cache(files, SIDE, tmp_path / "cache")
+
+
 def test_a_file_that_vanishes_or_changes_after_it_was_found_is_not_fatal(tmp_path: Path) -> None:
     files = photos(tmp_path / "in", 4)
     Path(files[1].path).unlink()
@@ -525,6 +544,33 @@ def _open(files: list[Found], folder: Path, report: Callable[[int], None]) -> No
 
     check(open_cache(files, SIDE, folder, count), files)
     report(done)
+
+
+BUILT = """
+import sys
+from pathlib import Path
+from headstart.data import cache
+from headstart.data.scan import find_unlabeled
+cache.BLOCK = 100
+cache.open_cache(find_unlabeled(Path(sys.argv[1])), 16, Path(sys.argv[2]))
+"""
+
+
+def test_a_build_that_was_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = photos(tmp_path / "in", 700)
+    command = [sys.executable, "-c", BUILT, tmp_path / "in", tmp_path / "cache"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not list((tmp_path / "cache").glob("*/block-*.json")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.kill()
+    assert not list((tmp_path / "cache").glob("*/done.json"))
+    monkeypatch.setattr(cache_module, "BLOCK", 100)
+    seen = watched(monkeypatch)
+    check(open_cache(files, SIDE, tmp_path / "cache"), files)
+    assert 0 < len(seen) <= 600
 
 
 def test_who_waits_is_told_so(tmp_path: Path) -> None:

@@ -202,6 +202,18 @@ def exactly(path: Path, side: int) -> np.ndarray:
     return np.asarray(small).transpose(2, 0, 1).astype(float)
 
 
+def alike(pixels: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether only the finest detail differs, which a JPEG at a smaller scale keeps more of."""
+    difference = pixels - expected
+    return bool(np.abs(difference).mean() < 4 and np.abs(coarse(difference)).mean() < 1)
+
+
+def coarse(pixels: np.ndarray) -> np.ndarray:
+    """Means of boxes of 4x4 pixels; what is over at the edges is left out."""
+    side = pixels.shape[-1] // 4
+    return pixels[:, : 4 * side, : 4 * side].reshape(3, side, 4, side, 4).mean(axis=(2, 4))
+
+
 def textured(height: int, width: int) -> np.ndarray:
     """A picture (H, W, 3) with colours, edges and fine detail."""
     noise = np.random.default_rng(1).integers(-8, 8, (height, width, 1))
@@ -218,9 +230,7 @@ def test_a_scaled_jpeg_shows_what_the_whole_one_shows(
     path = saved(tmp_path / "a.jpg", image, quality=90, progressive=progressive)
     found = good(path, side)
     assert (found.width, found.height) == (300, 401)
-    difference = np.abs(found.pixels - exactly(path, side))
-    assert difference.mean() < 2.5
-    assert difference.max() < 40
+    assert alike(found.pixels, exactly(path, side))
     inverted = np.abs(255 - found.pixels.astype(float) - exactly(path, side)).mean()
     assert inverted > 20  # what a wrong reading of Adobe's CMYK would come near to
 
@@ -233,7 +243,7 @@ def test_four_colours_by_way_of_luminance_are_read(tmp_path: Path) -> None:
     path.write_bytes(
         content.replace(b"Adobe\x00\x64\x00\x00\x00\x00\x00", b"Adobe\x00\x64\x00\x00\x00\x00\x02")
     )
-    assert np.abs(good(path, 40).pixels - exactly(path, 40)).mean() < 2.5
+    assert alike(good(path, 40).pixels, exactly(path, 40))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -246,7 +256,7 @@ def test_a_scaled_jpeg_is_upright_and_states_the_full_size(
     found = good(path, 40)
     turned = orientation in (5, 6, 7, 8)
     assert (found.width, found.height) == ((400, 401) if turned else (401, 400))
-    assert np.abs(found.pixels - exactly(path, 40)).mean() < 2.5
+    assert alike(found.pixels, exactly(path, 40))
 
 
 def test_the_first_picture_of_several_in_one_jpeg(tmp_path: Path) -> None:
@@ -256,7 +266,7 @@ def test_the_first_picture_of_several_in_one_jpeg(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
     found = good(path, 40)
-    assert np.abs(found.pixels - exactly(path, 40)).mean() < 2.5
+    assert alike(found.pixels, exactly(path, 40))
     alone = saved(tmp_path / "one.jpg", textured(400, 300))
     assert np.abs(found.pixels.astype(int) - good(alone, 40).pixels).max() <= 1
 
@@ -471,12 +481,6 @@ def independently(path: Path, side: int) -> np.ndarray:
     return resized(np.asarray(whole).transpose(2, 0, 1).astype(float), side)
 
 
-def coarse(pixels: np.ndarray) -> np.ndarray:
-    """Means of boxes of 4x4 pixels."""
-    side = pixels.shape[-1] // 4
-    return pixels.reshape(3, side, 4, side, 4).mean(axis=(2, 4))
-
-
 def resized(pixels: np.ndarray, side: int) -> np.ndarray:
     """(3, H, W) to (3, side, side) by torch's antialiased bilinear filter."""
     import torch
@@ -519,7 +523,7 @@ def test_odd_files_from_the_wild(tmp_path: Path) -> None:
             difference = coarse(fine.pixels) - coarse(independently(root / row["name"], 96))
             # One is torn into stripes of black and white, and clipped elsewhere at another scale.
             torn = row["name"] == "metadata/hopper_bad_exif.jpg"
-            assert np.abs(difference).mean() < (5 if torn else 2), row["name"]
+            assert np.abs(difference).mean() < (5 if torn else 1), row["name"]
         if row["category"] == "constant":
             assert isinstance(decoded, Decoded)
             assert np.ptp(decoded.pixels) == 0

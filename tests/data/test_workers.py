@@ -134,6 +134,20 @@ def test_what_a_decoder_does_costs_only_its_file(
     assert reasons(rows) == [*[""] * 10, reason, ""]
 
 
+def test_a_small_file_that_states_gigabytes_does_not_get_them(
+    tmp_path: Path, picture: Path
+) -> None:
+    """63 pixels, and a chunk of four gigabytes that ends after some bytes: found by fuzzing."""
+    content = bytearray(picture.read_bytes())
+    chunk = content.index(b"IDAT")
+    content[chunk - 4 : chunk] = b"\xff" * 4
+    (tmp_path / "bomb.png").write_bytes(content)
+    paths = [*named(tmp_path, picture, "1.png", "2.png"), str(tmp_path / "bomb.png")]
+    first, second, bomb = reasons(run(place(tmp_path, 3), paths, COMMAND))
+    assert (first, second) == ("", "")
+    assert bomb in ("needs more than 1536 MB to decode", "") or bomb.startswith("OSError")
+
+
 def test_all_of_them_together_and_every_file_hostile(tmp_path: Path, picture: Path) -> None:
     kinds = ("segfault", "abort", "exit", "babble", "once")
     names = [f"{kind}{i}.png" for i in range(3) for kind in kinds]
@@ -166,6 +180,8 @@ def test_a_worker_that_does_not_start_is_one_line(tmp_path: Path, picture: Path)
     with pytest.raises(StudyError, match=r"images could not be started: no such module$"):
         run(place(tmp_path, 1), [str(picture)], (*SABOTAGED, "nostart"))
     assert not children()
+    with pytest.raises(StudyError, match=r"images could not be started: No such file or directory"):
+        run(place(tmp_path, 1), [str(picture)], ("/no/such/program",))
     command = (sys.executable, "-c", "import headstart_is_not_there")
     with pytest.raises(StudyError, match="ModuleNotFoundError: No module named 'headstart_is_not"):
         run(place(tmp_path, 1), [str(picture)], command)

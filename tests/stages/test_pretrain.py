@@ -399,10 +399,10 @@ def test_a_collapse_that_is_only_warned_about_goes_on_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
-    run, data = simsiam_run(tmp_path, epochs=12, on_collapse="warn")
+    run, data = simsiam_run(tmp_path, epochs=16, on_collapse="warn")
     info = trained(run, data, "simsiam").info
     assert info["status"] == "ok"
-    assert info["steps"] == 60
+    assert info["steps"] == 80
     assert len([line for line in info["warnings"] if line.startswith("collapsed: ")]) == 1
 
 

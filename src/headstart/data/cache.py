@@ -32,12 +32,13 @@ from headstart.data.workers import Row, decode_files
 
 Progress = Callable[[str, int, int], None]
 Line = Callable[[str], None]
-VERSION = 2  # raised when decoding comes to give other pixels
+VERSION = 3  # raised when decoding comes to give other pixels
 BLOCK = 512  # images between two records on disk
 # Bytes of pixels whose checksums are compared at every opening, about 0.1 s: all of a small cache,
 # a stretch from a random place on of a large one. All of any cache where size, time of change or
 # inode of its file are not those that were noted.
 CHECKED = 512 * 2**20
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,12 @@ def open_cache(
             except _AlteredError as why:
                 tell(f"{home.path}: {why}; the images are read again")
                 home.clear()
-            _build(files, home, progress)
+            try:
+                _build(files, home, progress)
+            except OSError as error:
+                if error.errno in NO_ROOM:  # what was taken of it is given back
+                    home.clear()
+                raise
         return home.read()
 
 
@@ -160,10 +166,14 @@ class _Home:
         """What the system refuses, in one line that says what to do."""
         try:
             yield
+        except _AlteredError as why:
+            raise StudyError(
+                f"{self.path}: {why} as soon as it was written; the disk may be failing; name "
+                "another folder with data.cache"
+            ) from None
         except OSError as error:
             folder = self.path.parent
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                self.clear()
+            if error.errno in NO_ROOM:
                 needed = np.prod(self.shape, dtype=np.int64) / 1e6
                 free = shutil.disk_usage(folder).free / 1e6
                 raise StudyError(
@@ -189,8 +199,7 @@ class _Home:
             FileNotFoundError: it was never finished.
             _AlteredError: it was, and something has happened to it since.
         """
-        text = self.done.read_bytes()
-        table, state = self._table(text)
+        table, state = self._table()
         pixels = self.mapped("r")
         now = self._state()
         _compare(pixels, table["crc"], everywhere=state != now)
@@ -224,26 +233,16 @@ class _Home:
         stat = self.pixels.stat()
         return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
-    def _table(self, text: bytes) -> tuple[dict[str, Any], list[int]]:
-        """The first line holds the state of the pixel file and a SHA-256 of the second line."""
-        first, _, second = text.partition(b"\n")
-        try:
-            head = json.loads(first)
-            if head["sha256"] != hashlib.sha256(second).hexdigest():
-                raise _AlteredError("done.json was cut off or altered")
-            state = head["pixels"]
-        except (ValueError, KeyError, TypeError):
-            raise _AlteredError("done.json was cut off or altered") from None
-        table: dict[str, Any] = json.loads(second)
+    def _table(self) -> tuple[dict[str, Any], list[int]]:
+        head, table = _unsealed(self.done)
         if table.pop("files") != self.files or len(table["crc"]) != self.shape[0]:
             raise _AlteredError("done.json is that of other images")
-        return table, state
+        if "pixels" not in head:
+            raise _AlteredError("done.json was cut off or altered")
+        return table, head["pixels"]
 
     def _write_table(self, table: dict[str, Any]) -> None:
-        second = json.dumps({"files": self.files, **table})
-        sha256 = hashlib.sha256(second.encode()).hexdigest()
-        first = json.dumps({"pixels": self._state(), "sha256": sha256})
-        _write(self.done, f"{first}\n{second}")
+        _write_sealed(self.done, {"files": self.files, **table}, pixels=self._state())
 
 
 def _compare(pixels: npt.NDArray[np.uint8], crcs: Sequence[int], *, everywhere: bool) -> None:
@@ -278,7 +277,8 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
         number = row.row // BLOCK
         blocks[number].append(row)
         if len(blocks[number]) == min(BLOCK, len(files) - number * BLOCK):
-            _write_block(home, number, blocks.pop(number))
+            whole = {"rows": [asdict(row) for row in blocks.pop(number)]}
+            _write_sealed(_block(home, number), whole)
         done += 1
         if progress:
             progress("reading images", done, len(files))
@@ -304,27 +304,43 @@ def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:
 def _kept_blocks(home: _Home, pixels: npt.NDArray[np.uint8]) -> dict[int, list[Row]]:
     """Finished blocks of a build that was stopped, but for those whose pixels were lost."""
     kept = {}
-    for path in home.path.glob("block-*.json"):
+    for number, start in enumerate(range(0, len(pixels), BLOCK)):
         try:
-            stored = json.loads(path.read_text(encoding="utf8"))
-            block = [Row(**row) for row in stored["rows"]]
-        except (ValueError, KeyError, TypeError):
+            block = [Row(**row) for row in _unsealed(_block(home, number))[1]["rows"]]
+        except (FileNotFoundError, _AlteredError):
             continue
-        whole = stored["size"] == BLOCK and all(
+        places = sorted(row.row for row in block)
+        if places == list(range(start, min(start + BLOCK, len(pixels)))) and all(
             zlib.crc32(pixels[row.row]) == row.crc for row in block
-        )
-        if whole:
-            kept[block[0].row // BLOCK] = block
+        ):
+            kept[number] = block
     return kept
 
 
-def _write_block(home: _Home, number: int, rows: list[Row]) -> None:
-    value = {"size": BLOCK, "rows": [asdict(row) for row in rows]}
-    _write(home.path / f"block-{number:08d}.json", json.dumps(value))
+def _block(home: _Home, number: int) -> Path:
+    return home.path / f"block-{number:08d}.json"
 
 
-def _write(path: Path, text: str) -> None:
-    """Written to a temporary name and moved into place: there is no half a file."""
+def _write_sealed(path: Path, value: dict[str, Any], **head: Any) -> None:
+    """Two lines of JSON: ``head`` with the SHA-256 of the second line, and ``value``.
+
+    Written to a temporary name and moved into place: there is no half a file.
+    """
+    second = json.dumps(value)
+    first = json.dumps({**head, "sha256": hashlib.sha256(second.encode()).hexdigest()})
     part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf8")
+    part.write_text(f"{first}\n{second}", encoding="utf8")
     os.replace(part, path)
+
+
+def _unsealed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both lines, if they are what was written."""
+    first, _, second = path.read_bytes().partition(b"\n")
+    try:
+        head = json.loads(first)
+        whole = head["sha256"] == hashlib.sha256(second).hexdigest()
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise _AlteredError(f"{path.name} was cut off or altered")
+    return head, json.loads(second)

@@ -28,11 +28,10 @@ from headstart.data.worker import OUT_OF_MEMORY, Task
 # -P: the folder one happens to be in is no place to import from.
 COMMAND = (sys.executable, "-P", "-m", "headstart.data.worker")
 START_SECONDS = 120.0  # for Python itself and its imports, perhaps from a slow network disk
-AHEAD = 16  # jobs that a worker holds, so that it need not wait for the next
-AHEAD_BYTES = 16_384  # what certainly fits into a pipe, so that writing never waits
+AHEAD = 64  # most files that a worker holds, so that it need not wait for the next
+AHEAD_BYTES = 40_000  # one more line, of at most 25 kB, and a pipe is full: writing never waits
 PER_WORKER = 32  # files that are worth starting one more process
 _TICK = 1.0  # seconds between two looks at the clock
-_EXITS = {OUT_OF_MEMORY: "needs more than {memory} MB to decode"}
 
 
 @dataclass(frozen=True)
@@ -96,37 +95,52 @@ class _Waiting:
         return min(most, len(self._back))
 
 
+def _longest(job: tuple[int, str]) -> int:
+    """No fewer bytes than a job has as a line of ASCII."""
+    return 6 * len(job[1]) + 30
+
+
 class _Worker:
     """One process, and the files that it was given and has not answered for, in order."""
 
     def __init__(self, task: Task, command: Sequence[str]) -> None:
         self.said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
-        self.process = subprocess.Popen(  # noqa: S603 - this very program
-            [*command, task.to_json()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.said,
-            env=_environment(),
-            bufsize=0,
-        )
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - this very program
+                [*command, task.to_json()],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.said,
+                env=_environment(),
+                bufsize=0,
+            )
+        except OSError:
+            self.said.close()
+            raise
         assert self.process.stdin
         assert self.process.stdout
         self.jobs, self.answers = self.process.stdin, self.process.stdout
         self.todo: deque[tuple[int, str]] = deque()
         self.since = time.monotonic()
+        self.ahead = 4
         self.ready = False
         self.late = False
         self._half = b""
 
     def give(self, waiting: _Waiting) -> None:
-        """As many jobs as it should hold."""
-        if len(self.todo) > AHEAD // 2:
+        """As many jobs as it should hold: twice as many from now on where it ran out of them, so
+        a worker never waits long for small pictures, nor hoards large ones.
+        """
+        if len(self.todo) > self.ahead // 2:
             return
         if not self.todo:
             self.since = time.monotonic()
+            self.ahead = min(2 * self.ahead, AHEAD)
         lines = b""
-        while len(self.todo) < AHEAD and len(lines) < AHEAD_BYTES and (job := waiting.take()):
+        held = sum(map(_longest, self.todo))
+        while len(self.todo) < self.ahead and held < AHEAD_BYTES and (job := waiting.take()):
             self.todo.append(job)
+            held += _longest(job)
             lines += json.dumps(job).encode() + b"\n"
         with suppress(BrokenPipeError):  # it is dead; the end of its answers will say so
             self.jobs.write(lines)
@@ -138,6 +152,7 @@ class _Worker:
             return None
         *lines, self._half = (self._half + heard).split(b"\n")
         self.since = time.monotonic()
+        self.late = False  # it answered just before it was killed
         return [json.loads(line) for line in lines]
 
     def end(self) -> int:
@@ -183,7 +198,10 @@ class _Crew:
         self.selector.close()
 
     def _hire(self) -> None:
-        worker = _Worker(self.task, self.command)
+        try:
+            worker = _Worker(self.task, self.command)
+        except OSError as error:
+            raise _cannot_start(str(error.strerror or error)) from None
         self.workers.append(worker)
         self.selector.register(worker.answers, selectors.EVENT_READ, worker)
         worker.give(self.waiting)
@@ -212,7 +230,7 @@ class _Crew:
             worker.process.wait(5)
         status = worker.end()
         if not worker.ready:
-            raise StudyError(f"the process that reads images could not be started: {words}")
+            raise _cannot_start(words)
         if worker.todo:
             row = worker.todo[0][0]
             if worker.late or row in self.crashed:
@@ -230,8 +248,9 @@ class _Crew:
             return "the decoder was killed (signal 9), most likely for lack of memory"
         if status < 0:
             return f"the decoder crashed (signal {-status})"
-        reason = _EXITS.get(status, "the decoder ended the process (status {status})")
-        return reason.format(memory=self.task.memory >> 20, status=status)
+        if status == OUT_OF_MEMORY:
+            return f"needs more than {self.task.memory >> 20} MB to decode"
+        return f"the decoder ended the process (status {status})"
 
     def _look_at_clock(self, looked: float) -> float:
         """Kill who is late; the end of its answers tells the rest."""
@@ -244,6 +263,10 @@ class _Crew:
                 worker.late = True
                 worker.process.kill()
         return now
+
+
+def _cannot_start(why: str) -> StudyError:
+    return StudyError(f"the process that reads images could not be started: {why}")
 
 
 def _environment() -> dict[str, str]:
