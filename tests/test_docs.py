@@ -31,6 +31,9 @@ SMALL = shlex.split(
     "--set explain.images=2 --set explain.pictures=1 --set compare.replicates=100 "
     "--set engine.threads=1"
 )
+SMALL_EXPLAIN = shlex.split(
+    "--images 2 --attributions saliency --device cpu --set explain.faithfulness_images=1"
+)
 SMALL_BENCH = shlex.split(
     "--backbone test_resnet --image-size 32 --batch-size 16 --rounds 2 --device cpu --data photos"
 )
@@ -71,6 +74,8 @@ def test_readme_commands_run(
     words = shlex.split(command.split("#")[0])
     if words[1] == "run":
         words += SMALL
+    if words[1] == "explain":
+        words += SMALL_EXPLAIN
     if words[1] == "bench":
         words += SMALL_BENCH
     monkeypatch.chdir(home)

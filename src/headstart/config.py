@@ -306,7 +306,7 @@ def quick() -> dict[str, Any]:
         "encoder": {"backbone": "resnet18", "image_size": 64},
         "pretrain": {"epochs": 10, "batch_size": 64},
         "classify": {"finetune": dict(_ONE_TRIAL)},
-        "explain": {"images": 18, "pictures": 4},
+        "explain": {"images": 18, "pictures": 6, "faithfulness_images": 9},
     }
 
 
@@ -328,7 +328,12 @@ def demo() -> dict[str, Any]:
         "label_fractions": [0.2, 1.0],
         "pretrain": {"epochs": 12, "batch_size": 64, "check_epochs": 3},
         "classify": {"finetune": dict(_ONE_TRIAL)},
-        "explain": {"images": 9, "pictures": 4},
+        "explain": {
+            "images": 18,
+            "pictures": 6,
+            "faithfulness_images": 6,
+            "background_images": 225,
+        },
     }
 
 

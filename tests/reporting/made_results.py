@@ -476,6 +476,7 @@ def _similarity_row(
             "low": 0.52 if two else None,
             "high": 0.66 if two else None,
             "images": 32,
+            "null": "untrained",
         },
         "verdict": "same" if two else "no_ceiling",
         "sentence": "these two look at the same things" if two else "can't tell: a second seed",

@@ -173,7 +173,7 @@ def test_explaining_again_finds_everything(
 ) -> None:
     from headstart import attributions
     from headstart.attributions import faithfulness
-    from headstart.stages import background, likeness
+    from headstart.stages import background, likeness, report
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("explained anew")
@@ -182,6 +182,7 @@ def test_explaining_again_finds_everything(
     monkeypatch.setattr(faithfulness, "faithfulness", never)
     monkeypatch.setattr(likeness, "compare_images", never)
     monkeypatch.setattr(background, "_ask", never)
+    monkeypatch.setattr(report, "write_report", lambda _, folder: folder / "report.html")
     copy = tmp_path / "run"
     shutil.copytree(finished.results_path.parent, copy)
     again = explain_run(copy).results
@@ -221,22 +222,16 @@ def test_one_more_attribution_is_computed_alone_and_without_masks_there_is_a_pro
     assert "--masks" in page
 
 
-@pytest.mark.parametrize("fault", ["constant", "not finite", "no stage"])
-def test_a_network_without_maps_is_no_map_and_the_report_holds(
-    fault: str, finished: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_every_arm_may_be_without_maps_and_the_report_holds(
+    finished: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every arm's map is missing, each time for another reason."""
+    """Networks that ignore their input: no map, no similarity, and never a comparison of zeros."""
     from headstart import attributions
-    from headstart.attributions import Maps, NoMap
-    from headstart.stages import maps
+    from headstart.attributions import Maps
 
     def nothing(model: Any, x: torch.Tensor, *_: object, **__: object) -> Maps:
-        if fault == "no stage":
-            raise NoMap("grad_cam: no stage of 7 × 7 cells or more")
         return Maps(x.new_zeros(len(x), *x.shape[2:]), torch.ones(len(x), dtype=torch.bool))
 
-    if fault == "not finite":
-        monkeypatch.setattr(maps, "outputs", lambda *_: torch.full((9, 9), torch.nan))
     monkeypatch.setattr(attributions, "attribute", nothing)
     copy = tmp_path / "run"
     shutil.copytree(finished.results_path.parent, copy)
@@ -251,9 +246,32 @@ def test_a_network_without_maps_is_no_map_and_the_report_holds(
         "no_maps"
     }
     assert all(row["without_map"] == {"saliency": 9} for row in found["networks"])
-    reasons = {line for row in found["networks"] for line in row["reasons"]}
-    assert len(reasons) == (fault != "constant")
     assert "no map" in done.report_path.read_text(encoding="utf8")
+
+
+@pytest.mark.parametrize("fault", ["not finite", "no stage"])
+def test_why_a_network_has_no_map_is_kept(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from made_atlas import Known, cell, open_data
+
+    from headstart import attributions
+    from headstart.attributions import NoMap
+    from headstart.stages.maps import TRUE, Sitting
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NoMap("no stage of 7 × 7 cells or more")
+
+    monkeypatch.setattr(attributions, "attribute", refuse)
+    run, data = open_data(tmp_path, held_out=2)
+    source = run.store.entry("explain", "made", {})
+    network = Known(cell("byol/linear", 0), source, source, torch.nn.Identity())
+    answers = np.full((6, 3), np.nan if fault == "not finite" else 0.5, np.float32)
+    sitting = Sitting(run, data, network, data.index.where("test"), answers)
+    entry = sitting.attribute("saliency", TRUE)
+    assert entry.info["converged"] == [False] * 6
+    assert fault in entry.info["reason"]
+    assert not Attributions.load(entry.folder).maps.any()
 
 
 @pytest.mark.parametrize("nothing", [{"images": 0}, {"attributions": []}])

@@ -66,13 +66,22 @@ def test_with_two_seeds_arms_are_compared_across_them(tmp_path: Path) -> None:
     assert row["spearman"] == pytest.approx(expected.mean(), abs=1e-9)
 
 
+def test_an_arm_that_lost_a_seed_is_compared_across_seeds_too(tmp_path: Path) -> None:
+    maps = {(A, 0): blobs(COUNT, 0), (A, 1): blobs(COUNT, 1), (B, 1): blobs(COUNT, 1)}
+    row = main(rows_of(tmp_path, maps)[0])
+    assert row["spearman"] < 0.5  # with seed 0 of the other arm, not with its own seed's twin
+    assert row["seeds"] == [0, 1]
+    assert row["verdict"] == "no_ceiling"
+
+
 def test_one_seed_has_no_ceiling_and_says_so(tmp_path: Path) -> None:
     rows, sanity = rows_of(tmp_path, {(A, 0): blobs(COUNT, 1), (B, 0): blobs(COUNT, 1)})
     row = main(rows)
     assert row["verdict"] == "no_ceiling"
     assert "second seed" in row["sentence"]
     assert row["nulls"]["ceiling"] is None
-    assert row["calibrated"] == {"value": None, "low": None, "high": None, "images": COUNT}
+    nothing = dict.fromkeys(("value", "low", "high"))
+    assert row["calibrated"] == {**nothing, "images": COUNT, "null": "shuffled"}
     assert row["spearman"] == pytest.approx(1)
     assert [one["passed"] for one in sanity] == [None]
 

@@ -56,7 +56,7 @@ def lines(results: tables.Results) -> list[str]:
     view = explanations(results)
     if view is None:
         return ["Nothing was explained: explain.images or explain.attributions is empty."]
-    parts = [*view["likeness"][:1], *view["focus"][:1], *filter(None, [view["background"]])]
+    parts = [*view["likeness"][:1], *view["focus"], *filter(None, [view["background"]])]
     said: list[str] = [line for part in parts for line in part["sentences"]]
     return [*said, *view["notes"]]
 
@@ -71,12 +71,13 @@ def gallery(results: tables.Results) -> View | None:
         key=lambda column: column[0].startswith("random/")
     )  # stable: the others keep order
     first = min(seed for _, seed in columns)
+    names = list(dict.fromkeys(n for image in images for a in image["arms"] for n in a["maps"]))
     return {
         "columns": [
             words.arm_label(arm) + ("" if seed == first else f", seed {seed}")
             for arm, seed in columns
         ],
-        "rows": [_gallery_row(image, columns) for image in images],
+        "rows": [_gallery_row(image, columns, names) for image in images],
         "more": len(results["explained"]) - len(images),
         "has_random": any(arm.startswith("random/") for arm, _ in columns),
         "outlined": (results.get("explanations") or {}).get("masks") is not None,
@@ -158,11 +159,7 @@ def focus(rows: Sequence[tables.Record]) -> list[View]:
     return [
         {
             "attribution": _plain(name),
-            "sentences": [
-                words.sentence(row["sentence"])
-                for row in _main(group)
-                if row["answers"] == "all" and row["sentence"]
-            ],
+            "sentences": _focus_sentences(name, [r for r in group if r["answers"] == "all"]),
             "all": [_focus_row(row) for row in group if row["answers"] == "all"],
             "right": [_focus_row(row) for row in group if row["answers"] == "right"],
         }
@@ -245,7 +242,18 @@ def _likeness_sentences(rows: Sequence[tables.Record]) -> list[str]:
     if all(row["verdict"] == "no_ceiling" for row in rows):
         return [NO_CEILING]
     asked = [row for row in _main(rows) if SUPERVISED in (row["arm_a"], row["arm_b"])]
-    return [words.sentence(row["sentence"]) for row in asked or rows]
+    return [words.sentence(row["sentence"] + _calibrated(row)) for row in asked or rows]
+
+
+def _calibrated(row: tables.Record) -> str:
+    """The numbers behind a sentence about two arms; "different" may still be much alike."""
+    found = row["calibrated"]
+    if found["value"] is None:
+        return ""
+    ends = f"{words.number(found['low'])}, {words.number(found['high'])}"
+    told = f" (calibrated similarity {words.number(found['value'])} [{ends}])"
+    less = ", less alike than two seeds of one arm" if row["verdict"] == "different" else ""
+    return f"{less}{told}"
 
 
 def _main(rows: Sequence[tables.Record]) -> list[tables.Record]:
@@ -300,7 +308,7 @@ def _faithful_sentence(name: str, rows: Sequence[tables.Record]) -> str:
         for gap in ("deletion", "insertion")
     ]
     return (
-        f"{_plain(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
+        f"{_named(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
         f"deletion, for {better[1]} by insertion."
     )
 
@@ -318,6 +326,28 @@ def _masks(found: tables.Record | None) -> View | None:
         "approximate": found["approximate"],
         "overlays": found["overlays"],
     }
+
+
+def _focus_sentences(name: str, rows: Sequence[tables.Record]) -> list[str]:
+    """One a verdict, with all arms it is true of; the table says it arm by arm."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["verdict"]:
+            groups[row["verdict"]].append(words.arm_label(row["arm"]))
+    more = {
+        "more": "more than an untrained network does",
+        "less": "less than an untrained network does",
+        "no more": "no more than an untrained network does, as far as these images can tell",
+    }
+    return [
+        f"{_named(name)}: looking at the object {more[verdict]}: {'; '.join(groups[verdict])}."
+        for verdict in more
+        if verdict in groups
+    ] + [
+        f"{_named(name)}: not measured for {'; '.join(a)}."
+        for v, a in groups.items()
+        if v not in more
+    ]
 
 
 def _focus_row(row: tables.Record) -> View:
@@ -382,18 +412,20 @@ def _centre(rows: Sequence[tables.Record]) -> View | None:
     }
 
 
-def _gallery_row(image: tables.Record, columns: Sequence[tuple[str, int]]) -> View:
+def _gallery_row(
+    image: tables.Record, columns: Sequence[tuple[str, int]], names: Sequence[str]
+) -> View:
     found = {(arm["arm"], arm["seed"]): arm for arm in image["arms"]}
     return {
         "id": str(image["id"]),
         "true": image["true"],
         "chosen": image["chosen"],
         "photo": image["photo"],
-        "cells": [_gallery_cell(found.get(column), image["true"]) for column in columns],
+        "cells": [_gallery_cell(found.get(column), image["true"], names) for column in columns],
     }
 
 
-def _gallery_cell(arm: tables.Record | None, true: str) -> View | None:
+def _gallery_cell(arm: tables.Record | None, true: str, names: Sequence[str]) -> View | None:
     if arm is None:
         return None
     return {
@@ -401,13 +433,20 @@ def _gallery_cell(arm: tables.Record | None, true: str) -> View | None:
         "right": arm["predicted"] == true,
         "probability": words.percent(arm["probability"]),
         "maps": [
-            (_plain(name), path, f"{arm['scale'][name]:.2g}") for name, path in arm["maps"].items()
+            (_plain(name), arm["maps"].get(name), f"{arm['scale'].get(name, 0):.2g}")
+            for name in names
         ],
     }
 
 
 def _pair(row: tables.Record) -> str:
     return f"{words.arm_label(row['arm_a'])} and {words.arm_label(row['arm_b'])}"
+
+
+def _named(name: str) -> str:
+    """At the beginning of a sentence."""
+    plain = _plain(name)
+    return plain[0].upper() + plain[1:]
 
 
 def _plain(name: str) -> str:

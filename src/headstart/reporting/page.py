@@ -75,7 +75,9 @@ def _embed_pictures(maps: dict[str, Any] | None, run: Path) -> None:
     for row in gallery["rows"] if gallery else []:
         row["photo_uri"] = picture_uri(run, row["photo"])
         for cell in filter(None, row["cells"]):
-            cell["maps"] = [(*told, picture_uri(run, told[1])) for told in cell["maps"]]
+            cell["maps"] = [
+                (*told, picture_uri(run, told[1]) if told[1] else None) for told in cell["maps"]
+            ]
     if masks:
         masks["overlays"] = [(path, picture_uri(run, path)) for path in masks["overlays"]]
 

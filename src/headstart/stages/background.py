@@ -55,9 +55,9 @@ def background_rows(atlas: Atlas, objects: Objects) -> dict[str, Any]:
     answers: dict[str, Answers] = {}
     networks = first_networks(atlas)
     for done, network in enumerate(networks):
-        atlas.run.tell.progress("backgrounds", done, len(networks))
+        atlas.run.tell.progress("explain: backgrounds", done, len(networks))
         answers[network.cell.arm] = _answers(atlas, objects, network, scenes)
-    atlas.run.tell.progress("backgrounds", len(networks), len(networks))
+    atlas.run.tell.progress("explain: backgrounds", len(networks), len(networks))
     trained = [arm for arm in answers if arm != UNTRAINED]
     return {
         "background": [_row(atlas, arm, answers[arm], scenes) for arm in answers],
@@ -206,7 +206,7 @@ def centre_rows(atlas: Atlas) -> list[dict[str, Any]]:
     networks = first_networks(atlas)
     rows = []
     for done, network in enumerate(networks):
-        atlas.run.tell.progress("centre and border", done, len(networks))
+        atlas.run.tell.progress("explain: middle and border", done, len(networks))
         settings = {"what": "centre", "images": atlas.data.index.ids[atlas.positions].tolist()}
         label, inputs = f"centre-{network.cell.label}", [network.classifier, network.encoder]
         entry = atlas.run.store.entry("explain", label, settings, inputs)
@@ -214,7 +214,7 @@ def centre_rows(atlas: Atlas) -> list[dict[str, Any]]:
             _blur(atlas, network, entry)
         with np.load(entry.folder / "falls.npz") as stored:
             rows.append(_centre_row(atlas, network.cell.arm, stored))
-    atlas.run.tell.progress("centre and border", len(networks), len(networks))
+    atlas.run.tell.progress("explain: middle and border", len(networks), len(networks))
     return rows
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from headstart.stages.background import background_rows, centre_rows
 from headstart.stages.faithful import faithfulness_rows
 from headstart.stages.focus import focus_rows
-from headstart.stages.gallery import draw_gallery, draw_overlays
+from headstart.stages.gallery import draw_gallery, draw_overlays, forget_others
 from headstart.stages.likeness import compare_maps
 from headstart.stages.maps import TRUE, UNTRAINED, Atlas, make_maps
 from headstart.stages.objects import Objects
@@ -64,6 +64,7 @@ def explain(run: Run, data: Dataset, grid: Grid, objects: Objects | None = None)
         findings["focus"] = focus_rows(atlas, objects)
         findings |= background_rows(atlas, objects)
     images = draw_gallery(atlas, likeness.by_image, objects)
+    forget_others(atlas, images, findings["masks"]["overlays"] if findings["masks"] else [])
     return Explained(likeness.rows, images, findings)
 
 

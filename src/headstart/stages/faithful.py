@@ -33,12 +33,12 @@ def faithfulness_rows(atlas: Atlas) -> list[dict[str, Any]]:
     networks = first_networks(atlas)
     rows = []
     for done, network in enumerate(networks):
-        atlas.run.tell.progress("faithfulness", done, len(networks))
+        atlas.run.tell.progress("explain: faithfulness", done, len(networks))
         for name in atlas.attributions:
             entry = _gaps(atlas, network, name, chosen)
             with np.load(entry.folder / "gaps.npz") as stored:
                 rows.append(_row(atlas, network.cell.arm, name, chosen, stored))
-    atlas.run.tell.progress("faithfulness", len(networks), len(networks))
+    atlas.run.tell.progress("explain: faithfulness", len(networks), len(networks))
     return rows
 
 

@@ -32,7 +32,7 @@ def focus_rows(atlas: Atlas, objects: Objects) -> list[dict[str, Any]]:
     """
     rows = []
     for done, name in enumerate(atlas.attributions):
-        atlas.run.tell.progress("maps and masks", done, len(atlas.attributions))
+        atlas.run.tell.progress("explain: objects", done, len(atlas.attributions))
         settings = {"masks": objects.key}
         inputs = atlas.entries(name, TRUE)
 
@@ -40,7 +40,7 @@ def focus_rows(atlas: Atlas, objects: Objects) -> list[dict[str, Any]]:
             return {"rows": _rows(atlas, objects.at(atlas.positions), name)}
 
         rows += atlas.found(f"focus-{name}", settings, inputs, make)["rows"]
-    atlas.run.tell.progress("maps and masks", len(atlas.attributions), len(atlas.attributions))
+    atlas.run.tell.progress("explain: objects", len(atlas.attributions), len(atlas.attributions))
     return rows
 
 

@@ -6,7 +6,7 @@ least alike. Nothing is ever measured on these pictures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,17 @@ def draw_overlays(atlas: Atlas, objects: Objects) -> list[str]:
         _relative(atlas, draw_photo(photo, folder / f"mask-{i:02d}.png", mask))
         for i, (photo, mask) in enumerate(zip(photos, objects.at(masked), strict=True))
     ]
+
+
+def forget_others(
+    atlas: Atlas, images: Sequence[Mapping[str, Any]], overlays: Sequence[str]
+) -> None:
+    """Remove pictures of earlier questions that no row names any more."""
+    named = {*overlays, *(row["photo"] for row in images)}
+    named |= {path for row in images for arm in row["arms"] for path in arm["maps"].values()}
+    for path in (atlas.run.folder / "pictures").glob("*.png"):
+        if _relative(atlas, path) not in named:
+            path.unlink()
 
 
 def _columns(atlas: Atlas) -> list[Network]:

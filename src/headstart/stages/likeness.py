@@ -50,9 +50,11 @@ def compare_maps(atlas: Atlas) -> Likeness:
     """Every pair of arms under every attribution; found again where nothing has changed."""
     found = []
     for done, name in enumerate(atlas.attributions):
-        atlas.run.tell.progress("comparing maps", done, len(atlas.attributions))
+        atlas.run.tell.progress("explain: comparing maps", done, len(atlas.attributions))
         found.append(_found(atlas, name))
-    atlas.run.tell.progress("comparing maps", len(atlas.attributions), len(atlas.attributions))
+    atlas.run.tell.progress(
+        "explain: comparing maps", len(atlas.attributions), len(atlas.attributions)
+    )
     return Likeness(
         rows=[row for one in found for row in one["rows"]],
         sanity=[row for one in found for row in one["sanity"]],
@@ -126,6 +128,15 @@ class Pairs:
 
     def shuffled(self, a: str, b: str) -> Table:
         """Each image under one arm with another of its class under the other."""
+        if (a, b) not in self._shuffled:
+            self._shuffled[a, b] = self._shuffle(a, b)
+        return self._shuffled[a, b]
+
+    @cached_property
+    def _shuffled(self) -> dict[tuple[str, str], Table]:
+        return {}
+
+    def _shuffle(self, a: str, b: str) -> Table:
         one, two = (self._maps(cell, TRUE) for cell in self._couples(a, b)[0])
         use = one.usable & two.usable
         return shuffled_pairing(one.maps, two.maps, self.atlas.labels, use)
@@ -148,7 +159,8 @@ class Pairs:
         one, two = self.atlas.cells(a), self.atlas.cells(b)
         if len(one) > 1 and len(two) > 1:
             return [(one[0], two[1]), (one[1], two[0])]
-        return [(one[0], two[-1])]
+        apart = [(x, y) for x in one for y in two if x.seed != y.seed]
+        return apart or [(one[0], two[0])]
 
     def _answered(self, one: Cell, two: Cell, answers: str) -> Bools:
         """(M,) the images that both, one or none of the two networks get right."""
@@ -184,17 +196,22 @@ class Pairs:
         }
 
     def _calibrated(self, a: str, b: str, table: Table) -> dict[str, Any]:
-        """Where the pair stands between two untrained networks and two seeds of one arm."""
-        from headstart.stats.calibration import SENTENCES, calibrate
+        """Where the pair stands between its strongest null and two seeds of one arm."""
+        from headstart.stats.calibration import SENTENCES, calibrate, strongest_null
 
+        nulls = {"untrained": self.floor[PRIMARY], "shuffled": self.shuffled(a, b)[PRIMARY]}
+        if not np.isfinite(nulls["shuffled"]).any():  # one image a class has no partner
+            del nulls["shuffled"]
+        null, floor = strongest_null(nulls)
         own = [self.ceilings[arm][PRIMARY] for arm in (a, b) if arm in self.ceilings]
         ceiling = mean_over(own, len(self.atlas.positions)) if len(own) == 2 else None
-        found = calibrate(table[PRIMARY], self.floor[PRIMARY], ceiling, plan=self.atlas.plan)
+        found = calibrate(table[PRIMARY], floor, ceiling, plan=self.atlas.plan)
         numbers = {
             "value": known(found.value),
             "low": known(found.low),
             "high": known(found.high),
             "images": found.n,
+            "null": null,
         }
         sentence = f"{arm_label(a)} and {arm_label(b)}: {SENTENCES[found.verdict]}"
         return {"calibrated": numbers, "verdict": found.verdict, "sentence": sentence}

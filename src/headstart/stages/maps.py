@@ -178,13 +178,13 @@ def make_maps(run: Run, data: Dataset, grid: Grid) -> Atlas:
     stored: dict[tuple[Cell, str, str], Entry] = {}
     names = run.study.explain.attributions
     for done, network in enumerate(networks):
-        run.tell.progress("attribution maps", done, len(networks))
+        run.tell.progress("explain: maps", done, len(networks))
         answers[network.cell] = _answers(run, data, network, positions)
         sitting = Sitting(run, data, network, positions, answers[network.cell])
         for name in names:
             stored[network.cell, name, TRUE] = sitting.attribute(name, TRUE)
             stored[network.cell, name, OWN] = sitting.attribute(name, OWN)
-    run.tell.progress("attribution maps", len(networks), len(networks))
+    run.tell.progress("explain: maps", len(networks), len(networks))
     return Atlas(run, data, positions, networks, answers, stored)
 
 

@@ -65,7 +65,8 @@ def find_objects(run: Run, data: Dataset) -> Objects | None:
     if source is None:
         return None
     test = set(data.index.ids[data.index.where("test")].tolist())
-    masks = load_masks(source, list(_images(data)), data.cache.pixels.shape[-1], test)
+    side = data.cache.pixels.shape[-1]
+    masks = load_masks(source, list(_images(data)), side, test, run.tell.progress)
     run.tell.line(f"Masks: {len(masks.ids)} of {masks.asked} test images have one")
     return Objects(data, masks, str(source))
 

@@ -78,7 +78,7 @@ def draw_sheet(rows: Sequence[str], columns: Sequence[Column], path: Path, side:
         for r, pixels in enumerate(column.pictures):
             picture = _picture(pixels, side, None)
             sheet.paste(picture, (x, top + r * (side + gap)))
-    return _save(sheet, path)
+    return _save(sheet.quantize(256, dither=Image.Dither.NONE), path)
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: Font, width: int) -> str:

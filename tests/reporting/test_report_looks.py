@@ -1,0 +1,133 @@
+"""Where the networks look, as the page says it: nulls beside numbers, and nothing said twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_results import Knobs, build, draw_pictures, estimate
+
+from headstart.reporting import looks
+from headstart.reporting.page import write_report
+from headstart.reporting.summary import answers_table, explanation_lines
+
+ONE, TWO = Knobs(seeds=1, pretrained=("simsiam",)), Knobs(seeds=2, pretrained=("simsiam",))
+
+
+def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_floor() -> None:
+    first, second = looks.likeness(build(ONE))
+    assert first["sentences"] == [looks.NO_CEILING]
+    view = looks.explanations(build(ONE))
+    assert view is not None
+    assert [part["sentences"] for part in view["likeness"]] == [[looks.NO_CEILING], []]
+    assert not second["calibrated"]
+    cell = first["rows"][0][1][0]
+    assert (cell["value"], cell["ends"]) == ("0.41", "floor 0.15")
+    assert sum(looks.NO_CEILING in line for line in explanation_lines(build(ONE))) == 1
+
+
+def test_two_seeds_give_the_scale_and_the_words() -> None:
+    results = build(TWO)
+    part = looks.likeness(results)[0]
+    assert part["calibrated"]
+    cell = part["rows"][0][1][0]
+    assert (cell["value"], cell["ends"], cell["said"]) == ("0.58", "[0.52, 0.66]", "same things")
+    assert "calibrated similarity 0.58 [0.52, 0.66]" in part["sentences"][0]
+    for row in results["attribution_similarity"]:
+        if "verdict" in row:
+            row["verdict"] = "different"
+    told = looks.likeness(results)[0]["sentences"][0]
+    assert "less alike than two seeds of one arm (calibrated similarity 0.58" in told
+
+
+def test_every_raw_measure_stands_beside_its_nulls() -> None:
+    row = looks.raw_table(build(TWO))[0]
+    assert row["measures"][0] == ("0.41", "floor 0.15, shuffled 0.15, edges –, ceiling 0.60")
+    assert row["seeds"] == "0 and 1"
+    assert looks.raw_table(build(ONE))[0]["measures"][0][1].endswith("ceiling –")
+
+
+def test_the_split_has_a_cell_a_kind_of_answer() -> None:
+    rows = looks.split_table(build(ONE))
+    assert {row["target"] for row in rows} == {"true class", "own prediction"}
+    assert all(len(row["cells"]) == 4 for row in rows)
+
+
+def test_the_gallery_puts_random_weights_last_marks_mistakes_and_says_where_no_map_is() -> None:
+    results = build(Knobs(images=14))
+    del results["explained"][0]["arms"][1]["maps"]["saliency"]
+    second = {**results["explained"][0]["arms"][1], "seed": 1}
+    results["explained"][0]["arms"].append(second)
+    view = looks.gallery(results)
+    assert view is not None
+    assert view["columns"][-1] == "random weights, linear head"
+    assert "supervised, seed 1" in view["columns"]
+    assert (len(view["rows"]), view["more"]) == (looks.GALLERY_IMAGES, 2)
+    for row in view["rows"]:
+        for cell in filter(None, row["cells"]):
+            assert cell["right"] == (cell["predicted"] == row["true"])
+            assert [name for name, _, _ in cell["maps"]] == ["saliency", "Integrated Gradients"]
+    paths = [path for _, path, _ in view["rows"][0]["cells"][0]["maps"]]
+    assert paths[0] is None
+    assert paths[1] is not None
+    assert view["rows"][1]["cells"][view["columns"].index("supervised, seed 1")] is None
+
+
+def test_focus_is_one_sentence_a_verdict() -> None:
+    results = build(ONE)
+    rows = [row for row in results["explanations"]["focus"] if row["attribution"] == "saliency"]
+    for row, verdict in zip(rows[2:], ("less", "x", "no more", "x"), strict=False):
+        row["verdict"] = verdict
+    sentences = looks.focus(results["explanations"]["focus"])[0]["sentences"]
+    assert sentences == [
+        "Saliency: looking at the object more than an untrained network does: SimCLR, fine-tuned.",
+        "Saliency: looking at the object less than an untrained network does: supervised.",
+        "Saliency: looking at the object no more than an untrained network does, as far as these "
+        "images can tell: MoCo v2, fine-tuned.",
+    ]
+
+
+@pytest.mark.parametrize("masks", ["exact", "boxes", None])
+def test_masks_decide_what_the_page_may_say(masks: str | None, tmp_path: Path) -> None:
+    results = {**build(Knobs(seeds=1, masks=masks, pretrained=())), "comparisons": []}
+    draw_pictures(results, tmp_path)
+    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    text = (tmp_path / "report.md").read_text(encoding="utf8")
+    assert ("Do they look at the object?" in page) == (masks is not None)
+    assert ("BG-gap" in page) == (masks is not None)
+    assert ("approximate masks, made of boxes" in page) == (masks == "boxes")
+    assert page.count("an approximate mask") == (4 if masks == "boxes" else 0)
+    assert ("A proxy without masks" in page) == (masks is None)
+    assert ("Whether they look at the object was not measured" in text) == (masks is None)
+    assert "None" not in page.partition('id="maps"')[2].partition('id="limits"')[0]
+
+
+def test_nothing_measured_is_a_dash_and_never_none(tmp_path: Path) -> None:
+    results = {**build(Knobs(seeds=1, pretrained=())), "comparisons": []}
+    found = results["explanations"]
+    nothing = dict.fromkeys(("value", "low", "high"))
+    for row in found["focus"]:
+        row.update(dict.fromkeys(("rma", "lift", "area", "pointing", "rra", "auc"), nothing))
+        row.update(centre_lift=None, untrained_lift=None, against_untrained=nothing)
+    for row in found["faithfulness"]:
+        row.update(deletion=nothing, insertion=nothing)
+    for row in found["background"]:
+        row.update(follows=None, expected=None, skill=estimate(0.1), worst_group=None)
+    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    assert "None" not in page
+    assert looks.focus(found["focus"])[0]["all"][0]["lift"] == ("–", "")
+
+
+def test_nothing_explained_has_no_part_on_the_page() -> None:
+    results = build(ONE)
+    results.update(explanations=None, explained=[], attribution_similarity=[])
+    assert looks.explanations(results) is None
+    assert explanation_lines(results) == [
+        "Nothing was explained: explain.images or explain.attributions is empty."
+    ]
+
+
+def test_answers_to_one_picture_are_a_table() -> None:
+    table = answers_table([("simclr/finetune", "hobo", 0.61, "zaino", 0.2)])
+    cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells == ["SimCLR, fine-tuned", "hobo", "61.0\u00a0%", "zaino", "20.0\u00a0%"]
