@@ -249,7 +249,7 @@ def test_a_worker_imports_nothing_heavy() -> None:
 
 PARENT = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from headstart.data.worker import Task
 from headstart.data.workers import decode_files
 pixels, path, *command = sys.argv[1:]
