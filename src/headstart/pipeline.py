@@ -147,7 +147,10 @@ def _taken_up(
 
 def _unfinished(folder: Path, missing: UnfinishedError) -> str:
     if missing.verb == "index":
-        return f"{folder}: its images are not what they were; explain needs them unchanged"
+        return (
+            f"{folder}: its images are not what they were, or another version read them; explain "
+            "needs them as they were"
+        )
     return (
         f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
         "another version; run its own command again first (explain trains nothing)"
