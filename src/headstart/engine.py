@@ -117,8 +117,8 @@ class Engine:
         """Train; returns None at the end of the run, or the watcher's reason for stopping early.
 
         With a ``folder``, a checkpoint there is taken up again, and one is written every
-        ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that waits ends the run: killed and started
-        again it ends in the same bits on the CPU.
+        ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that
+        waits ends the run: killed and started again it ends in the same bits on the CPU.
         """
         network, optimizer = self.fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
