@@ -9,6 +9,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -317,6 +318,18 @@ def test_checkpoints_are_written_when_due_and_never_half(
     Engine(CPU).fit(training(whole, 5), Notes())
     assert same(network.state_dict(), whole.state_dict())
     assert len(notes.readings) == 5
+
+
+def test_ends_of_epochs_are_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = replace(training(Line(), 10), epoch=4, batch=killed_at(9, points))
+    with pytest.raises(PowerCutError):
+        Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
+    assert not list(tmp_path.iterdir())  # two epochs within 30 s
+    monkeypatch.setattr(engine, "EPOCH_SECONDS", 0.0)
+    with pytest.raises(PowerCutError):
+        Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
+    states = [engine.load_state(tmp_path / f"checkpoint{old}.pt") for old in ("", "-previous")]
+    assert [state["step"] for state in states] == [8, 4]
 
 
 def test_a_zero_fraction_of_a_run_is_left_after_its_last_step(tmp_path: Path) -> None:

@@ -171,7 +171,8 @@ class Pretrain(Frozen):
     """Collapse is looked for every so many epochs."""
     on_collapse: Literal["stop", "warn"] = "stop"
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 2.0
-    """Between two checkpoints; a training killed goes on from the last one."""
+    """Between two checkpoints, besides those at ends of epochs (at most every 30 s); a training
+    killed goes on from the last one."""
 
 
 class Finetune(Frozen):

@@ -22,6 +22,7 @@ from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.optim import apply_lr
 
 M = TypeVar("M", bound=nn.Module)
+EPOCH_SECONDS = 30.0  # the youngest checkpoint that the end of an epoch replaces
 
 
 class Trainable(Protocol):
@@ -45,6 +46,8 @@ class Training:
     lr_factor: Callable[[int], float]
     steps: int
     seed: int
+    epoch: int | None = None
+    """Steps in an epoch; at the ends of epochs checkpoints are written sooner."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,8 @@ class Engine:
         """Train; returns None at the end of the run, or the watcher's reason for stopping early.
 
         With a ``folder``, a checkpoint there is taken up again, and one is written every
-        ``checkpoint_minutes`` and before a signal that waits ends the run: killed and started
-        again it ends in the same bits on the CPU.
+        ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that
+        waits ends the run: killed and started again it ends in the same bits on the CPU.
         """
         network, optimizer = self.fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
@@ -178,7 +181,9 @@ class Checkpoints:
         Raises:
             Interrupted: a signal asked for the end.
         """
-        if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= self.every):
+        epoch = self.training.epoch
+        wait = min(self.every, EPOCH_SECONDS) if epoch and step % epoch == 0 else self.every
+        if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()
         interrupt.check()

@@ -569,7 +569,7 @@ def _explanations(knobs: Knobs) -> dict[str, Any]:
     }
 
 
-WHICH = ("all", "right")
+WHICH = ("all", "right", "wrong")
 
 
 def _masks(knobs: Knobs) -> dict[str, Any]:

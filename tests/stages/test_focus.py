@@ -72,6 +72,8 @@ def test_images_answered_correctly_stand_apart(tmp_path: Path) -> None:
     assert rows[A, "all"]["images"] == COUNT
     assert rows[A, "right"]["images"] == COUNT - 6
     assert rows[A, "right"]["rma"]["value"] == pytest.approx(1)
+    assert rows[A, "wrong"]["images"] == 6
+    assert rows[A, "wrong"]["rma"]["value"] == pytest.approx(0)
     assert rows[A, "all"]["rma"]["value"] == pytest.approx(12 / 18)
 
 

@@ -2,12 +2,10 @@
 
 Maps are normalised one by one, a ← clip(a / P99(|a|), −1, 1): the largest value alone would let
 one pixel set the scale, and min–max would move the meaning of 0. A raw similarity means nothing
-without its floor, as untrained networks are alike too: see ``floor``.
+without its floor, as untrained networks are alike too: see ``stats.calibration``.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -24,24 +22,6 @@ CELLS = 14  # maps are averaged to 14 × 14 cells before they are ranked
 BINS = 100  # of the histogram whose entropy says how complex a map is
 LUMA = (0.2989, 0.587, 0.114)  # ITU-R 601
 TOP = 0.1  # share of the pixels that count as the most important
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """Means over the images that have a map from both models.
-
-    ``rmse`` from 0 (identical) to 2; ``ssim``, ``spearman`` and ``pearson`` up to 1 (identical);
-    ``top_iou`` from 0 to 1. NaN if no image could be measured. ``n`` images were used and
-    ``left_out`` were not, as one of the models has no map of them.
-    """
-
-    rmse: float
-    ssim: float
-    spearman: float
-    top_iou: float
-    pearson: float
-    n: int
-    left_out: int
 
 
 def normalise(maps: Array) -> Doubles:
@@ -177,15 +157,6 @@ def edges(x: Array) -> Floats:
     return np.asarray(found, np.float32).reshape(grey.shape)
 
 
-def baseline_distance(x: Array, baseline: float = 0.5) -> Floats:
-    """Σ over channels of |x − baseline|, (M, 3, H, W) to (M, H, W), as if it were a map.
-
-    Integrated Gradients multiplies by x − baseline, and any two networks share that factor. With
-    black and white together it is x − ½ where the gradients along both paths are alike.
-    """
-    return np.asarray(np.abs(np.asarray(x, np.float64) - baseline).sum(axis=1), np.float32)
-
-
 def entropy(maps: Array) -> Doubles:
     """Entropy in nats of each map's values, (M,), from a histogram of 100 bins over its range.
 
@@ -207,23 +178,6 @@ def emprt(trained: Array, random_weights: Array) -> Doubles:
     """
     before, after = entropy(trained), entropy(random_weights)
     return np.asarray((after - before) / np.where(before > 0, before, np.nan))
-
-
-def compare(maps_a: Array, maps_b: Array, use: Mask | None = None) -> Similarity:
-    """Means of ``compare_images`` over the images; those without a map are left out and counted."""
-    measures = compare_images(maps_a, maps_b, use)
-    n = int(np.count_nonzero(np.isfinite(measures["rmse"])))
-    means = {name: _mean_of_known(values) for name, values in measures.items()}
-    return Similarity(**means, n=n, left_out=len(maps_a) - n)
-
-
-def floor(trained: Array, random_weights: Array, use: Mask | None = None) -> Similarity:
-    """How alike a trained model's maps are to those of the same network with random weights.
-
-    This is the model randomisation test of Adebayo et al. (2018), with all weights randomised at
-    once. Two trained models say something only by how far they are above it.
-    """
-    return compare(trained, random_weights, use)
 
 
 def _check_range(a: Array, b: Array, data_range: float) -> None:
@@ -260,8 +214,3 @@ def _top(size: Array) -> Mask:
     count = max(1, round(TOP * size.size))
     smallest = np.partition(size, -count, axis=None)[-count]
     return np.asarray((size >= smallest) & (size > 0))
-
-
-def _mean_of_known(values: Doubles) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")

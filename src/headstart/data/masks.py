@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,6 @@ from headstart.data.cache import Progress
 from headstart.data.decode import EXTENSIONS, MAX_PIXELS
 from headstart.data.scan import Found
 from headstart.types import Doubles, Ints, Strings
-
-if TYPE_CHECKING:
-    pass
 
 MAX_BYTES = 2**29  # of a JSON or CSV file
 SHAPE_TOLERANCE = 0.02  # a mask may be smaller than its image, but not of another shape

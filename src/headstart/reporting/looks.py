@@ -162,6 +162,7 @@ def focus(rows: Sequence[tables.Record]) -> list[View]:
             "sentences": _focus_sentences(name, [r for r in group if r["answers"] == "all"]),
             "all": [_focus_row(row) for row in group if row["answers"] == "all"],
             "right": [_focus_row(row) for row in group if row["answers"] == "right"],
+            "wrong": [_focus_row(row) for row in group if row["answers"] == "wrong"],
         }
         for name, group in groups.items()
     ]

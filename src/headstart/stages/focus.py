@@ -20,13 +20,13 @@ from headstart.stages.run import Cell
 from headstart.types import Doubles
 
 SHARES = ("rma", "rra", "pointing", "auc", "lift", "background", "area")
-WHICH = ("all", "right")  # all images, and those that the network answers correctly
+WHICH = ("all", "right", "wrong")  # all images, and by whether the network answers correctly
 
 Values = Mapping[str, Doubles]
 
 
 def focus_rows(atlas: Atlas, objects: Objects) -> list[dict[str, Any]]:
-    """A row an arm and attribution, over all images and over those answered correctly.
+    """A row an arm and attribution, over all images, those answered correctly, and the others.
 
     The untrained arm has its row too. An image's values are means over the arm's seeds.
     """
@@ -66,14 +66,12 @@ def _localised(atlas: Atlas, cell: Cell, name: str, masks: Bools) -> Localisatio
 
 def _mean(atlas: Atlas, found: Mapping[Cell, Localisation], arm: str, which: str) -> Values:
     """Each share of each image, (M,): means over the arm's networks, of the images it counts."""
-    count = len(atlas.positions)
+    cells = atlas.cells(arm)
+    use = {cell: atlas.right(cell) ^ (which == "wrong") | (which == "all") for cell in cells}
     return {
         share: mean_over(
-            [
-                np.where(atlas.right(cell) | (which == "all"), getattr(found[cell], share), np.nan)
-                for cell in atlas.cells(arm)
-            ],
-            count,
+            [np.where(use[cell], getattr(found[cell], share), np.nan) for cell in cells],
+            len(atlas.positions),
         )
         for share in SHARES
     }
