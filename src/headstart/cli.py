@@ -245,8 +245,8 @@ def explain(  # noqa: PLR0913 - the signature is the command line
     attributions: Annotated[
         str | None,
         typer.Option(
-            help="Which of saliency,integrated_gradients,smoothgrad,gradient_shap,grad_cam,"
-            "occlusion."
+            help="Which of saliency, integrated_gradients, smoothgrad, gradient_shap, grad_cam, "
+            "occlusion; with commas between them."
         ),
     ] = None,
     images: Annotated[int | None, typer.Option(help="How many test images to explain.")] = None,
