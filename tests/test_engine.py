@@ -273,6 +273,72 @@ def test_every_optimiser_resumes(name: str, tmp_path: Path) -> None:
     resumed_equals_uninterrupted(lambda: pretraining("simclr", optim), tmp_path, at=2)
 
 
+def test_reading_ahead_changes_no_bit_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does, without one: batches come from a thread, also after a kill."""
+
+    def make() -> tuple[nn.Module, Training]:
+        network = Line()
+        return network, training(network, 12)
+
+    def ended(ahead: bool) -> Any:
+        network, asked = make()
+        notes, here = Notes(), Engine(CPU)
+        here.reads_ahead = ahead
+        assert here.fit(asked, notes) is None
+        return end_state(network, asked, notes)
+
+    assert same(ended(True), ended(False))
+    real = Engine.__init__
+
+    def ahead(self: Engine, *arguments: Any) -> None:
+        real(self, *arguments)
+        self.reads_ahead = True
+
+    monkeypatch.setattr(Engine, "__init__", ahead)
+    resumed_equals_uninterrupted(make, tmp_path, at=7)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_resumes_and_learns_the_line(tmp_path: Path) -> None:
+    def make() -> tuple[nn.Module, Training]:
+        network = Line().cuda()
+        moved = replace(
+            training(network, 60), batch=lambda step: tuple(t.cuda() for t in points(step))
+        )
+        return network, moved
+
+    network, asked = make()
+    assert Engine(EngineSettings(device="cuda")).fit(asked, Notes()) is None
+    cut = replace(make()[1], batch=killed_at(30, asked.batch))
+    with pytest.raises(PowerCutError):
+        Engine(EngineSettings(device="cuda")).fit(cut, Notes(), tmp_path, checkpoint_minutes=0)
+    again, rest = make()
+    assert Engine(EngineSettings(device="cuda")).fit(rest, Notes(), tmp_path) is None
+    torch.testing.assert_close(again.state_dict(), network.state_dict(), rtol=1e-3, atol=1e-4)
+
+
+def test_a_schedulers_variables_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that asks SLURM for four tasks runs one process of ours."""
+    for name, value in {"NTASKS": "4", "JOB_ID": "1", "JOB_NAME": "x", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert Engine(CPU).fit(training(Line(), 3), Notes()) is None
+
+
+def test_ends_of_epochs_cost_at_most_a_hundredth(tmp_path: Path) -> None:
+    asked = replace(training(Line(), 10), epoch=1)
+    checkpoints = engine.Checkpoints(asked, Notes(), tmp_path, 60.0, print)
+    zero = torch.zeros(())
+    checkpoints.saved -= 40
+    checkpoints.cost = 0.5  # 100 times that is 50 s
+    checkpoints.after(1, 0, zero)
+    assert not list(tmp_path.iterdir())
+    checkpoints.saved -= 20
+    checkpoints.after(2, 0, zero)
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
 def test_dropout_resumes(tmp_path: Path) -> None:
     def make() -> tuple[nn.Module, Training]:
         network = Line(dropout=0.5)
@@ -326,6 +392,7 @@ def test_ends_of_epochs_are_checkpoints(tmp_path: Path, monkeypatch: pytest.Monk
         Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
     assert not list(tmp_path.iterdir())  # two epochs within 30 s
     monkeypatch.setattr(engine, "EPOCH_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "COST", 0)
     with pytest.raises(PowerCutError):
         Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
     states = [engine.load_state(tmp_path / f"checkpoint{old}.pt") for old in ("", "-previous")]

@@ -300,8 +300,10 @@ def hungry(most: int, error: Exception) -> type[SimCLR]:
         torch.OutOfMemoryError("CUDA out of memory."),
         MemoryError(),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
-    ids=["gpu", "host", "torch"],
+    ids=["gpu", "host", "torch", "cuda", "cublas"],
 )
 def test_a_batch_that_does_not_fit_is_told_with_one_that_does(
     error: Exception, most: int, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -314,6 +316,60 @@ def test_a_batch_that_does_not_fit_is_told_with_one_that_does(
     line = str(caught.value)
     assert line.startswith("simclr (seed 0): a step of 32 images does not fit into the memory of")
     assert wanted in line
+
+
+def test_memory_that_was_enough_until_now_is_no_reason_for_another_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program took it: what was learnt is gone on from, not begun anew with less."""
+    steps: list[int] = []
+
+    class Crowded(SimCLR):
+        def loss(self, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tensor:
+            steps.append(len(x1))
+            if len(steps) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().loss(x1, x2)
+
+    monkeypatch.setitem(METHODS, "simclr", Crowded)
+    settings = {"batch_size": 8, "epochs": 2, "checkpoint_minutes": 0}
+    asked = tiny_study.study(encoder={"image_size": 16}, pretrain=settings)
+    run = tiny_study.open_run(asked, tmp_path)
+    data = tiny_study.made_data(run, pool=40)
+    with pytest.raises(MemoryError) as caught:
+        pipeline.pretrain(run, data, "simclr", 0, pipeline.start(run, 0, "random"))
+    assert "run the same command again" in str(faults.told(caught.value))
+    entry = pipeline.pretrain(run, data, "simclr", 0, pipeline.start(run, 0, "random"))
+    assert entry.info["status"] == "ok"
+    assert len(steps) == 2 + 1 + entry.info["steps"] - 2  # two kept, one failed, the rest
+
+
+def test_what_read_ahead_in_vain_is_let_go() -> None:
+    """An error from the thread that reads ahead must not keep a training's memory alive."""
+    import gc
+    import weakref
+
+    from headstart.data.ahead import Ahead
+
+    class Large:
+        pass
+
+    def alive() -> weakref.ref[Large]:
+        large = Large()
+
+        def batch(step: int) -> tuple[torch.Tensor, ...]:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. {type(large)}")
+
+        ahead = Ahead(batch, 3, torch.device("cpu"))
+        with contextlib.suppress(torch.OutOfMemoryError):
+            ahead(0)
+        return weakref.ref(large)
+
+    gc.disable()  # what only the collector of cycles frees is still held when memory is short
+    try:
+        assert alive()() is None
+    finally:
+        gc.enable()
 
 
 def test_another_error_in_a_training_is_not_taken_for_memory(
@@ -477,6 +533,26 @@ def test_a_second_signal_ends_at_once() -> None:
     assert done.returncode == 128 + signal.SIGUSR1
     assert done.stdout == "goes on\n"
     assert done.stderr == ""
+
+
+def test_a_terminal_that_closes_says_so_twice() -> None:
+    script = SECOND.replace("SIGTERM", "SIGHUP").replace("SIGUSR1", "SIGHUP")
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "goes on\nnever\n"  # the work there was done before the end
+    assert "Interrupted" in done.stderr
+
+
+def test_a_run_folder_with_a_link_in_it_is_refused(bags: Path, tmp_path: Path) -> None:
+    """It could be aimed at any file that we may write."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    (tmp_path / "run" / "index").mkdir(parents=True)
+    (tmp_path / "run" / "index" / "x.csv").symlink_to(mine)
+    with pytest.raises(StudyError, match=r"index/x\.csv is a link"):
+        run_study(small(bags), tmp_path / "run")
+    assert mine.read_text() == "mine"
 
 
 def test_signals_that_are_ignored_stay_ignored() -> None:

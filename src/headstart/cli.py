@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -368,6 +369,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
     from headstart.bench.run import Options, write_bench
     from headstart.bench.run import bench as measure
     from headstart.bench.table import bench_table, limit
+    from headstart.config import StudyError
     from headstart.terminal import Terminal
 
     flags = {
@@ -378,6 +380,8 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         "engine.device": device,
     }
     study = _study("standard", None, set_ or [], flags)
+    if json is not None and not json.resolve().parent.is_dir():
+        raise StudyError(f"--json {json}: no folder {json.parent}")  # before minutes of measuring
     terminal = Terminal()
     with terminal:
         found = measure(study, Options(method, data, peer, rounds), out, terminal)
@@ -423,7 +427,7 @@ def main() -> None:
             code = app(standalone_mode=False)
             sys.stdout.flush()
     except interrupt.Interrupted as end:
-        print(f"headstart: stopped by {end}; {GO_ON}", file=sys.stderr)
+        _last_words(f"stopped by {end}; {GO_ON}")
         code = 128 + end.number
     except BrokenPipeError:  # whoever read the output has gone; Python is not to try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -432,8 +436,13 @@ def main() -> None:
         code, line = _explain(error)
         if not line:
             raise
-        print(f"headstart: {line}", file=sys.stderr)
+        _last_words(line)
     sys.exit(code)
+
+
+def _last_words(line: str) -> None:
+    with suppress(OSError):  # the terminal may be gone; the exit code is not
+        print(f"headstart: {line}", file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[int, str | None]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,6 +24,7 @@ from headstart.nn.optim import apply_lr
 
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # the youngest checkpoint that the end of an epoch replaces
+COST = 100  # times what writing it took, it is as old at least: at most 1 % of the time
 
 
 class Trainable(Protocol):
@@ -90,12 +92,17 @@ class Engine:
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.compile = settings.compile
+        # On a CPU there is nothing that reading could run beside.
+        self.reads_ahead = device.type == "cuda"
+        # Judging promises float32, and answers that do not depend on how images are batched.
+        torch.backends.cudnn.allow_tf32 = False
         for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
             logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric = Fabric(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
             devices=[device.index or 0] if device.type == "cuda" else 1,
             precision="bf16-mixed" if self.precision == "bf16" else "32-true",
+            plugins=[LightningEnvironment()],  # one process, whatever a scheduler's variables say
         )
         self.device = self.fabric.device
 
@@ -126,7 +133,7 @@ class Engine:
         network.mark_forward_method("loss")
         loss_of = torch.compile(network.loss) if self.compile else network.loss
         batch_of = training.batch
-        if self.device.type == "cuda":  # on a CPU there is nothing that it could run beside
+        if self.reads_ahead:
             batch_of = Ahead(training.batch, training.steps, self.device)
         torch.manual_seed(training.seed)
         checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
@@ -171,7 +178,7 @@ class Checkpoints:
         tell: Callable[[str], None],
     ) -> None:
         self.training, self.watcher, self.folder, self.tell = training, watcher, folder, tell
-        self.every, self.saved = 60 * minutes, time.monotonic()
+        self.every, self.saved, self.cost = 60 * minutes, time.monotonic(), 0.0
 
     def after(self, step: int, since: int, total: Tensor) -> None:
         """Save where it is due; end here, saved, where a signal waits.
@@ -182,7 +189,8 @@ class Checkpoints:
             Interrupted: a signal asked for the end.
         """
         epoch = self.training.epoch
-        wait = min(self.every, EPOCH_SECONDS) if epoch and step % epoch == 0 else self.every
+        sooner = max(EPOCH_SECONDS, COST * self.cost)
+        wait = min(self.every, sooner) if epoch and step % epoch == 0 else self.every
         if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()
@@ -213,22 +221,29 @@ class Checkpoints:
             "total": total,
             "watcher": self.watcher.state(),
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_device": _random_state(total.device),
         }
+        begun = time.monotonic()
         newest = folder / "checkpoint.pt"
         save_state(folder / "checkpoint-next.pt", state)
         if newest.exists():
             newest.replace(folder / "checkpoint-previous.pt")
         (folder / "checkpoint-next.pt").replace(newest)
+        self.cost = time.monotonic() - begun
 
     def _restore(self, state: dict[str, Any], device: torch.device) -> tuple[int, int, Tensor]:
         self.training.network.load_state_dict(state["network"])
         self.training.optimizer.load_state_dict(state["optimizer"])
         self.watcher.restore(state["watcher"])
         torch.set_rng_state(state["random"])
-        if state["random_cuda"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if len(state["random_device"]) and device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_device"], device)
         return state["step"], state["since"], state["total"].to(device)
+
+
+def _random_state(device: torch.device) -> Tensor:
+    """That of the GPU in use; nothing where there is none."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -2,7 +2,8 @@
 
 Only the command line listens. A signal raises ``Interrupted`` where the main thread stands, as
 Ctrl-C raises ``KeyboardInterrupt``; inside ``deferred`` it waits until the work there has looked
-(``asked``) or is done. A second signal ends the process at once.
+(``asked``) or is done. A second signal ends the process at once; but a terminal that closes says
+so twice, which counts as once.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ def _hear(number: int, _: FrameType | None) -> None:
         os.kill(os.getpid(), number)
         return
     if asked():
+        if number == _state.number == signal.SIGHUP:
+            return
         os._exit(128 + number)
     _state.number = number
     if not _state.deferring:

@@ -230,5 +230,8 @@ def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
         probe.unlink()
     except OSError as error:
         raise StudyError(f"--out {out}: {error.strerror or error}") from None
+    link = next((path for path in out.rglob("*") if path.is_symlink()), None)
+    if link is not None:  # who made this folder may have aimed it at a file of yours
+        raise StudyError(f"--out {out}: {link.relative_to(out)} is a link; a run folder holds none")
     with locked(out, tell.line):
         yield Run(study, out, Store(out, tell.line), Engine(study.engine, tell.line), tell)

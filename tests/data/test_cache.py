@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -603,3 +604,36 @@ def test_two_processes_at_once_build_it_once(tmp_path: Path) -> None:
         twin.join(60)
     assert [twin.exitcode for twin in twins] == [0, 0]
     assert sorted([reports.get(), reports.get()]) == [0, 40]  # one built, one waited
+
+
+def test_what_the_system_kept_from_us_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk that was away for a moment takes no image out of later studies."""
+    files = photos(tmp_path / "in", 4)
+    real = cache_module.decode_files
+
+    def away(jobs: Any, task: Any) -> Any:
+        for row in real(jobs, task):
+            reason = "OSError: [Errno 5] Input/output error" if row.row == 1 else row.reason
+            yield replace(row, reason=reason)
+
+    monkeypatch.setattr(cache_module, "decode_files", away)
+    first = open_cache(files, 8, tmp_path / "cache")
+    assert first.reasons[1]
+    assert not first.pixels[1].any()
+    monkeypatch.undo()
+    asked: list[int] = []
+
+    def counted(jobs: Any, task: Any) -> Any:
+        jobs = list(jobs)
+        asked.extend(row for row, _ in jobs)
+        return real(jobs, task)
+
+    monkeypatch.setattr(cache_module, "decode_files", counted)
+    second = open_cache(files, 8, tmp_path / "cache")
+    assert asked == [1]
+    assert not second.reasons[1]
+    assert second.pixels[1].any()
+    open_cache(files, 8, tmp_path / "cache")
+    assert asked == [1]

@@ -79,7 +79,7 @@ class Turns:
     Every round has a segment of the training, then one of each other rival, the first of them
     another in each round; so a machine that grows slower or faster does so for all of them.
     ``seconds`` holds each rival's segments, ``peak_rss`` and ``peak_gpu`` the most bytes that were
-    held after the training's first segment, before a peer began.
+    held after the training's first segment, before a peer's first.
     """
 
     def __init__(self, engine: Engine, others: Sequence[Rival], steps: int, rounds: int) -> None:

@@ -27,11 +27,7 @@ class Ahead:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step; whatever making it raised is raised here."""
-        step_made, made = self._next or (None, None)
-        if made is None or step_made != step:
-            made = self._thread.submit(self._make, step)
-        batch = made.result()
-        self._next = None
+        batch = self._take(step)
         if step + 1 < self._steps:
             self._next = step + 1, self._thread.submit(self._make, step + 1)
         else:
@@ -41,6 +37,16 @@ class Ahead:
             for tensor in batch:
                 tensor.record_stream(current)  # its memory is not used again before we are done
         return batch
+
+    def _take(self, step: int) -> Batch:
+        (step_made, made), self._next = self._next or (None, None), None
+        try:
+            if made is None or step_made != step:
+                made = self._thread.submit(self._make, step)
+            return made.result()
+        finally:
+            # An error knows this frame: it must not keep itself, and a GPU's memory, alive.
+            del made
 
     def _make(self, step: int) -> Batch:
         if self._stream is None:

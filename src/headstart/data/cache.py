@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import zlib
 from collections import defaultdict
@@ -39,6 +40,8 @@ BLOCK = 512  # images between two records on disk
 # inode of its file are not those that were noted.
 CHECKED = 512 * 2**20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+COLUMNS = ("aspect", "digest", "reason", "crc")  # of what is known of each image
+_PASSING = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system's, not the image's
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ def open_cache(
 ) -> PixelCache:
     """The cache of the given files with square images of ``side`` pixels, built where missing.
 
-    Files that cannot be read get a row of zeros and a reason; none of them is fatal. A whole cache
-    is only read, so its folder may be read-only.
+    Files that cannot be read get a row of zeros and a reason; none of them is fatal. Those that the
+    system kept from being read (permission, a network disk) are tried again at every opening. A
+    whole cache is only read, so its folder may be read-only.
 
     Raises:
         StudyError: the folder cannot be written, or has no room for the pixels.
@@ -79,10 +83,13 @@ def open_cache(
     tell = line or (lambda _: None)
     with home.mistakes():
         with suppress(FileNotFoundError, _AlteredError):
-            return home.read()
+            cache = home.read()
+            if not (_again(files, cache) and os.access(home.path, os.W_OK)):
+                return cache
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f"{home.path.name}.lock", tell):
             try:
+                _look_again(files, home)
                 return home.read()
             except FileNotFoundError:
                 pass
@@ -224,10 +231,13 @@ class _Home:
             raise _AlteredError("pixels.npy was cut off or altered")
         return pixels
 
+    def task(self, pixels: np.memmap[Any, np.dtype[np.uint8]]) -> Task:
+        """What its workers are told."""
+        return Task(os.path.abspath(self.pixels), int(pixels.offset), self.shape[-1])
+
     def finish(self, rows: Sequence[Row]) -> None:
         """Mark it whole; rows in order."""
-        keys = ("aspect", "digest", "reason", "crc")
-        self._write_table({key: [getattr(row, key) for row in rows] for key in keys})
+        self._write_table({key: [getattr(row, key) for row in rows] for key in COLUMNS})
 
     def _state(self) -> list[int]:
         stat = self.pixels.stat()
@@ -265,14 +275,9 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
             rows[row.row] = row
     done = sum(len(block) for block in kept.values())
     missing = ((i, files[i].path) for i in range(len(files)) if i // BLOCK not in kept)
-    task = Task(os.path.abspath(home.pixels), int(pixels.offset), home.shape[-1])
-    nothing = zlib.crc32(bytes(pixels[0].nbytes))
     blocks: defaultdict[int, list[Row]] = defaultdict(list)
-    for found in decode_files(missing, task):
-        row = found
-        if found.reason:  # a worker may have died while it wrote
-            pixels[found.row] = 0
-            row = replace(found, crc=nothing)
+    for found in decode_files(missing, home.task(pixels)):
+        row = _settled(found, pixels)
         rows[row.row] = row
         number = row.row // BLOCK
         blocks[number].append(row)
@@ -286,6 +291,38 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
     home.finish([row for row in rows if row is not None])
     for path in home.path.glob("block-*"):
         path.unlink()
+
+
+def _again(files: Sequence[Found], cache: PixelCache) -> list[int]:
+    """Rows that the system, not the image, kept from being read, and may not now."""
+    return [
+        row
+        for row, reason in enumerate(cache.reasons)
+        if _PASSING.match(reason) and os.access(files[row].path, os.R_OK)
+    ]
+
+
+def _look_again(files: Sequence[Found], home: _Home) -> None:
+    """Read once more what may have been kept from us for a while."""
+    again = _again(files, home.read())
+    if not again:
+        return
+    table, _ = home._table()
+    pixels = home.mapped("r+")
+    for row in decode_files(((i, files[i].path) for i in again), home.task(pixels)):
+        found = _settled(row, pixels)
+        for key in COLUMNS:
+            table[key][row.row] = getattr(found, key)
+    pixels.flush()
+    home._write_table(table)
+
+
+def _settled(row: Row, pixels: npt.NDArray[np.uint8]) -> Row:
+    """Zeros where there is no image: a worker may have died while it wrote."""
+    if not row.reason:
+        return row
+    pixels[row.row] = 0
+    return replace(row, crc=zlib.crc32(bytes(pixels[row.row].nbytes)))
 
 
 def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:

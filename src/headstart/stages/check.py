@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.files import write_bytes
 from headstart.reporting import words
 from headstart.stages.index import describe
 from headstart.stages.pretrain import fit_to_pool
@@ -43,7 +43,7 @@ def write_card(run: Run, data: Dataset) -> Checked:
 def copy_lists(run: Run, data: Dataset) -> None:
     """The lists of what was left out, and of near-copies, in the run's folder."""
     for name in LISTS:
-        shutil.copyfile(data.entry.folder / name, run.folder / name)
+        write_bytes(run.folder / name, (data.entry.folder / name).read_bytes())
 
 
 def card(run: Run, data: Dataset) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from headstart.data.splits import LabelBudget, label_budget
 from headstart.methods.supervised import Supervised
 from headstart.nn.linear import STRENGTHS, HeadPath, balanced_accuracies, choose, fit_heads
 from headstart.nn.neighbours import knn_logits
-from headstart.stages.finetune import Arm, finetune
+from headstart.stages.finetune import Arm, finetune, forget_trials
 from headstart.stages.networks import load_encoder, load_weights, save_tensors
 from headstart.stages.run import Cell, Dataset, Run
 from headstart.store import Entry
@@ -34,6 +34,9 @@ def classify(
         for cell in cells
     }
     todo = {cell: entry for cell, entry in entries.items() if not entry.done}
+    for entry in entries.values():
+        if entry.done:  # where the end came between the artifact and the trials it is made of
+            forget_trials(entry)
     _fit_linear(data, {c: e for c, e in todo.items() if c.protocol == "linear"}, extracted)
     for cell, entry in todo.items():
         budget = label_budget(data.index, cell.fraction, cell.seed)

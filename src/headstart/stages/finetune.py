@@ -106,6 +106,11 @@ def finetune(arm: Arm, entry: Entry) -> None:
         "train_steps": sum(trial.steps for trial in trials),
     }
     entry.finish(info, started)
+    forget_trials(entry)
+
+
+def forget_trials(entry: Entry) -> None:
+    """Only once the artifact is whole: until then they are all there is."""
     for path in entry.folder.glob("checkpoint-trial-*.pt"):
         path.unlink()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,8 @@ from headstart.engine import Engine, Reading, Training
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the machine had no memory left to give."""
-    texts = ("DefaultCPUAllocator", "can't allocate memory")  # the processor has no error class
+    # The processor has no error class of its own, nor have CUDA's libraries.
+    texts = ("DefaultCPUAllocator", "can't allocate memory", "out of memory", "ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
@@ -25,6 +27,7 @@ def fitting(
     smaller: Callable[[int], Training],
     batch: tuple[str, str, int],
     engine: Engine,
+    kept: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train; where memory runs out, say which batch size fits.
 
@@ -33,12 +36,16 @@ def fitting(
         smaller: the same training with another batch size.
         batch: what is trained, how its batch size is set, and the batch size.
         engine: where it runs.
+        kept: whether the training left something to go on from.
 
     Raises:
         StudyError: it does not fit; half the batch, a quarter and so on were tried for one step.
+        MemoryError: it did fit until now: another batch size would begin from nothing.
     """
     if _fits(train):
         return
+    if kept():
+        raise MemoryError
     name, setting, tried = batch
     said = f"{name}: a step of {tried} images does not fit into the memory of {engine.device}"
     size = tried // 2
@@ -57,7 +64,8 @@ def _fits(work: Callable[[], object]) -> bool:
             raise
     else:
         return True
-    if torch.cuda.is_available():  # out here, where the failed step is no longer held
+    gc.collect()  # out here, where the failed step is no longer held
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return False
 

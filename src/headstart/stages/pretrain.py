@@ -65,8 +65,11 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
     def smaller(size: int) -> Training:
         return job.with_batch(size).training(load_encoder(run, begin))[1]
 
+    def kept() -> bool:
+        return bool(checkpoint_files(entry.folder))
+
     with interrupt.deferred():  # a signal is looked for after every step, and what is learnt saved
-        fitting(lambda: _train(job, entry, begin, warnings), smaller, batch, run.engine)
+        fitting(lambda: _train(job, entry, begin, warnings), smaller, batch, run.engine, kept)
     _forget_checkpoints(entry)
     return entry
 
