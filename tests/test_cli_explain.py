@@ -134,7 +134,8 @@ def test_one_picture_of_the_study_gets_the_answers_of_the_study(
         (["--image", "nowhere.jpg"], "--image nowhere.jpg: no such file"),
         (["--image", "{run}/results.json"], "cannot be read as an image"),
         (["--image", "{bag}", "--target", "zaini"], "did you mean 'zaino'?"),
-        (["--set", "seeds=[0,1]"], "run its own command again first"),
+        (["--set", "seeds=[0]"], "only explain.* and engine.device can be set"),
+        (["--set", "engine.precision=fp32"], "only explain.* and engine.device can be set"),
         (["--set", "explain.imagse=3"], "did you mean 'images'?"),
     ],
 )

@@ -188,7 +188,7 @@ def test_focus_tells_the_oracles_apart(name):
     found = []
     for channel in (0, 2):
         maps = attribute(Reader(channel), x, target, name).maps.numpy()
-        found.append(means(localise(maps, masks).values, plan=PLAN))
+        found.append(means(vars(localise(maps, masks)), plan=PLAN))
     on_object, on_background = found
     assert on_object["lift"].low > on_background["lift"].high
     assert on_object["lift"].low > 1

@@ -14,7 +14,7 @@ from headstart.reporting.summary import answers_table, explanation_lines
 ONE, TWO = Knobs(seeds=1, pretrained=("simsiam",)), Knobs(seeds=2, pretrained=("simsiam",))
 
 
-def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_floor() -> None:
+def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_null() -> None:
     first, second = looks.likeness(build(ONE))
     assert first["sentences"] == [looks.NO_CEILING]
     view = looks.explanations(build(ONE))
@@ -22,7 +22,7 @@ def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_floor() -> No
     assert [part["sentences"] for part in view["likeness"]] == [[looks.NO_CEILING], []]
     assert not second["calibrated"]
     cell = first["rows"][0][1][0]
-    assert (cell["value"], cell["ends"]) == ("0.41", "floor 0.15")
+    assert (cell["value"], cell["ends"], cell["said"]) == ("0.41", "untrained 0.15", "")
     assert sum(looks.NO_CEILING in line for line in explanation_lines(build(ONE))) == 1
 
 
@@ -75,9 +75,9 @@ def test_the_gallery_puts_random_weights_last_marks_mistakes_and_says_where_no_m
 
 def test_focus_is_one_sentence_a_verdict() -> None:
     results = build(ONE)
-    rows = [row for row in results["explanations"]["focus"] if row["attribution"] == "saliency"]
-    for row, verdict in zip(rows[2:], ("less", "x", "no more", "x"), strict=False):
-        row["verdict"] = verdict
+    given = {"supervised/supervised": "less", "moco/finetune": "no more"}
+    for row in results["explanations"]["focus"]:
+        row["verdict"] = given.get(row["arm"], row["verdict"])
     sentences = looks.focus(results["explanations"]["focus"])[0]["sentences"]
     assert sentences == [
         "Saliency: looking at the object more than an untrained network does: SimCLR, fine-tuned.",
