@@ -40,6 +40,60 @@ def test_two_seeds_give_the_scale_and_the_words() -> None:
     assert "less alike than two seeds of one arm (calibrated similarity 0.58" in told
 
 
+def test_a_cell_names_the_null_that_was_used_and_has_its_own_words() -> None:
+    results = build(ONE)
+    for row in results["attribution_similarity"]:
+        if "calibrated" in row:
+            row["calibrated"]["null"] = "shuffled"
+            row["nulls"]["shuffled"] = {**row["nulls"]["shuffled"], "spearman": 0.33}
+    assert looks.likeness(results)[0]["rows"][0][1][0]["ends"] == "shuffled 0.33"
+    results = build(TWO)
+    first, second = (
+        row
+        for row in results["attribution_similarity"]
+        if "calibrated" in row and row["attribution"] == "saliency"
+    )
+    for verdict, words in [
+        ("not_reproducible", "not reproducible"),
+        ("no_ceiling", "no ceiling"),
+        ("no_maps", "too few maps"),
+        ("unclear", "can't tell"),
+    ]:
+        first["verdict"] = verdict
+        first["calibrated"].update(value=None, low=None, high=None)
+        cells = [cell for _, row in looks.likeness(results)[0]["rows"] for cell in row if cell]
+        said = {cell["said"]: cell for cell in cells}
+        assert set(said) == {words}
+        assert said[words]["value"] == "–"
+        assert said[words]["ends"] == "raw 0.41, untrained 0.15"
+    assert second["verdict"] == "same"
+
+
+def test_networks_without_a_map_are_named_with_the_reason() -> None:
+    results = build(ONE)
+    networks = results["explanations"]["networks"]
+    for network in networks:
+        network["without_map"] = {"saliency": 0, "grad_cam": 0}
+    assert looks.explanations(results)["lacking"] == []  # type: ignore[index]
+    networks[0]["without_map"]["grad_cam"] = 4
+    networks[1]["reasons"] = ["the network's scores are not finite"]
+    label = looks.words.arm_label
+    assert looks.explanations(results)["lacking"] == [  # type: ignore[index]
+        f"Grad-CAM: of 33 images without a map: 4 for {label(networks[0]['arm'])} (seed 0).",
+        f"No map for {label(networks[1]['arm'])} (seed 0): the network's scores are not finite.",
+    ]
+
+
+def test_the_seed_the_masks_and_the_worst_group_are_told(tmp_path: Path) -> None:
+    results = {**build(Knobs(seeds=1, pretrained=())), "comparisons": []}
+    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    assert page.count("of seed 0: this holds for these weights") == 2
+    assert "fewer than 100 say little" in page
+    assert "group 3, 9 images; at random 45.0\u00a0%, p 0.300" in page
+    sentences = looks.faithfulness(results["explanations"]["faithfulness"])["sentences"]  # type: ignore[index]
+    assert all(line.endswith("(seed 0).") for line in sentences)
+
+
 def test_every_raw_measure_stands_beside_its_nulls() -> None:
     row = looks.raw_table(build(TWO))[0]
     assert row["measures"][0] == ("0.41", "floor 0.15, shuffled 0.15, edges –, ceiling 0.60")

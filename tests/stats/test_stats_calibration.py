@@ -92,7 +92,7 @@ def test_the_noisier_of_two_methods_that_see_the_same_is_not_different():
     assert np.mean([one.value for one in found]) == pytest.approx(1, abs=0.05)
     # Sabotage: the mean of the two ceilings calls every one of them different.
     for between, _, (first, second) in studies:
-        assert ((first + second) / 2).mean() - between.mean() > 0.1
+        assert ((first + second) / 2).mean() - between.mean() > 0.05
 
 
 def test_a_method_of_pure_noise_is_not_reproducible():
