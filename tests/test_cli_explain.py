@@ -7,7 +7,9 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,6 +128,42 @@ def test_one_picture_of_the_study_gets_the_answers_of_the_study(
             np.testing.assert_allclose(shares[arm], expected, atol=1e-4)
             compared += 1
     assert compared == 10
+
+
+def test_a_map_that_did_not_converge_is_marked(
+    run: Path, bags: Path, main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import attributions
+
+    real = attributions.attribute
+
+    def rough(model: Any, x: Any, target: Any, name: str, **more: Any) -> Any:
+        found = real(model, x, target, name, **more)
+        return replace(found, converged=found.converged & (name != "saliency"))
+
+    picture = bags / "labeled/test/hobo/000003.jpg"
+    fine = Path(main("explain", run, "--image", picture, "--json")[1].strip())
+    sheet = fine.with_name("sheet.png").read_bytes()
+    monkeypatch.setattr(attributions, "attribute", rough)
+    code, out, err = main("explain", run, "--image", picture, "--json")
+    assert code == 0, err
+    assert Path(out.strip()) == fine
+    assert "supervised/supervised: saliency did not converge" in err
+    with np.load(fine, allow_pickle=False) as found:
+        names = found["attributions"].tolist()
+        assert (found["converged"] == [name != "saliency" for name in names]).all()
+    assert fine.with_name("sheet.png").read_bytes() != sheet
+
+
+def test_two_pictures_of_one_name_have_a_folder_each(run: Path, bags: Path, main: Main) -> None:
+    folders = set()
+    for name in ("hobo", "zaino", "hobo"):
+        code, out, err = main(
+            "explain", run, "--image", bags / f"labeled/test/{name}/000003.jpg", "--json"
+        )
+        assert code == 0, err
+        folders.add(Path(out.strip()).parent)
+    assert len(folders) == 2
 
 
 @pytest.mark.parametrize(
