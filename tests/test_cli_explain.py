@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,13 +78,17 @@ def test_one_picture_before_all_arms(run: Path, bags: Path, tmp_path: Path, main
         image.resize((90, 60)).save(picture)
     code, out, err = main("explain", run, "--image", picture, "--json")
     assert code == 0, err
-    arrays = run / "explained/my bag/maps.npz"
-    assert Path(out.strip()) == arrays
+    arrays = Path(out.strip())
+    assert arrays.name == "maps.npz"
+    assert arrays.parent.parent == run / "explained"
+    assert re.fullmatch("my bag-[0-9a-f]{8}", arrays.parent.name)
     with np.load(arrays, allow_pickle=False) as found:
         arms = found["arms"].tolist()
         assert found["maps"].shape == (10, 2, 32, 32)
         assert found["maps"].dtype == np.float32
         assert found["attributions"].tolist() == ["saliency", "grad_cam"]
+        assert found["converged"].shape == (10, 2)
+        assert found["converged"].all()
         assert found["maps"][:, 0].any(axis=(1, 2)).all()  # Grad-CAM may have nothing to show
         np.testing.assert_allclose(found["probabilities"].sum(axis=1), 1, atol=1e-6)
         assert (found["predicted"] == found["probabilities"].argmax(axis=1)).all()
@@ -90,7 +97,7 @@ def test_one_picture_before_all_arms(run: Path, bags: Path, tmp_path: Path, main
     assert arms[-1] == "random/linear"
     for name in (*told, "supervised", "random weights", "sheet.png"):
         assert name in err
-    with Image.open(run / "explained/my bag/sheet.png") as sheet:
+    with Image.open(arrays.with_name("sheet.png")) as sheet:
         assert sheet.width > 10 * 160
 
 
@@ -100,11 +107,10 @@ def test_one_picture_of_the_study_gets_the_answers_of_the_study(
     """Decoded and cut as the cache does it: the probabilities are those of predictions.csv."""
     import csv
 
-    code, _, err = main(
-        "explain", run, "--image", bags / "labeled/test/hobo/000002.jpg", "--target", "hobo"
-    )
+    picture = bags / "labeled/test/hobo/000002.jpg"
+    code, out, err = main("explain", run, "--image", picture, "--target", "hobo", "--json")
     assert code == 0, err
-    with np.load(run / "explained/000002/maps.npz", allow_pickle=False) as found:
+    with np.load(Path(out.strip()), allow_pickle=False) as found:
         shares = dict(zip(found["arms"].tolist(), found["probabilities"], strict=True))
         assert set(found["classes"][found["target"]].tolist()) == {"hobo"}
         classes = found["classes"].tolist()
@@ -124,6 +130,42 @@ def test_one_picture_of_the_study_gets_the_answers_of_the_study(
     assert compared == 10
 
 
+def test_a_map_that_did_not_converge_is_marked(
+    run: Path, bags: Path, main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import attributions
+
+    real = attributions.attribute
+
+    def rough(model: Any, x: Any, target: Any, name: str, **more: Any) -> Any:
+        found = real(model, x, target, name, **more)
+        return replace(found, converged=found.converged & (name != "saliency"))
+
+    picture = bags / "labeled/test/hobo/000003.jpg"
+    fine = Path(main("explain", run, "--image", picture, "--json")[1].strip())
+    sheet = fine.with_name("sheet.png").read_bytes()
+    monkeypatch.setattr(attributions, "attribute", rough)
+    code, out, err = main("explain", run, "--image", picture, "--json")
+    assert code == 0, err
+    assert Path(out.strip()) == fine
+    assert "supervised/supervised: saliency did not converge" in err
+    with np.load(fine, allow_pickle=False) as found:
+        names = found["attributions"].tolist()
+        assert (found["converged"] == [name != "saliency" for name in names]).all()
+    assert fine.with_name("sheet.png").read_bytes() != sheet
+
+
+def test_two_pictures_of_one_name_have_a_folder_each(run: Path, bags: Path, main: Main) -> None:
+    folders = set()
+    for name in ("hobo", "zaino", "hobo"):
+        code, out, err = main(
+            "explain", run, "--image", bags / f"labeled/test/{name}/000003.jpg", "--json"
+        )
+        assert code == 0, err
+        folders.add(Path(out.strip()).parent)
+    assert len(folders) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -134,7 +176,8 @@ def test_one_picture_of_the_study_gets_the_answers_of_the_study(
         (["--image", "nowhere.jpg"], "--image nowhere.jpg: no such file"),
         (["--image", "{run}/results.json"], "cannot be read as an image"),
         (["--image", "{bag}", "--target", "zaini"], "did you mean 'zaino'?"),
-        (["--set", "seeds=[0,1]"], "run its own command again first"),
+        (["--set", "seeds=[0]"], "only explain.* and engine.device can be set"),
+        (["--set", "engine.precision=fp32"], "only explain.* and engine.device can be set"),
         (["--set", "explain.imagse=3"], "did you mean 'images'?"),
     ],
 )

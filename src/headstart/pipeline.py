@@ -124,6 +124,7 @@ def _taken_up(
     folder: Path, changes: Layers, tell: Tell
 ) -> Iterator[tuple[Run, Dataset, Grid, Mapping[str, Any]]]:
     """A finished run with its data and its cells, and its provenance; nothing is computed."""
+    _only_questions(changes)
     path = folder / "results.json"
     if not path.is_file():
         raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
@@ -143,6 +144,17 @@ def _taken_up(
         except UnfinishedError as missing:
             raise StudyError(_unfinished(folder, missing)) from None
         yield run, data, grid, earlier
+
+
+def _only_questions(changes: Layers) -> None:
+    """What was trained stays as the run has it: results of fewer seeds would replace its own."""
+    for source, values in changes:
+        named = {f"engine.{key}" for key in values.get("engine", {})} | (values.keys() - {"engine"})
+        if named - {"explain", "engine.device"}:
+            raise StudyError(
+                f"{source}: of a finished run only explain.* and engine.device can be set; "
+                "headstart run makes another"
+            )
 
 
 def _unfinished(folder: Path, missing: UnfinishedError) -> str:

@@ -32,7 +32,7 @@ VERSIONS = {
     "extract": 1,
     "classify": 2,
     "evaluate": 1,
-    "explain": 3,
+    "explain": 4,
     "gates": 1,
     "compare": 3,
 }

@@ -307,6 +307,16 @@ def test_shuffled_pairing_keeps_only_what_images_share():
     assert shuffled == pytest.approx(1 / 2.09, abs=0.03)
 
 
+def test_shuffled_pairing_leaves_the_group():
+    """Twenty bursts of two equal photos: with partners of the burst the null would be 1."""
+    one = np.repeat(maps(20, seed=3), 2, axis=0)
+    y, bursts = np.arange(40) // 2 % 2, np.arange(40) // 2
+    apart = shuffled_pairing(one, one, y, groups=bursts)["pearson"]
+    assert np.abs(apart).max() < 0.9
+    blind = [shuffled_pairing(one, one, y, seed=s)["pearson"].max() for s in range(5)]
+    assert max(blind) == pytest.approx(1)
+
+
 def test_edges_by_hand():
     x = np.zeros((2, 3, 8, 8), np.float32)
     x[0, ..., 4:] = 1  # one upright edge; the other image has none

@@ -188,9 +188,30 @@ def test_focus_tells_the_oracles_apart(name):
     found = []
     for channel in (0, 2):
         maps = attribute(Reader(channel), x, target, name).maps.numpy()
-        found.append(means(localise(maps, masks).values, plan=PLAN))
+        found.append(means(vars(localise(maps, masks)), plan=PLAN))
     on_object, on_background = found
     assert on_object["lift"].low > on_background["lift"].high
     assert on_object["lift"].low > 1
     assert on_background["lift"].high < 1
     assert on_object["background"].high < on_background["background"].low
+
+
+def test_donors_are_of_another_group_where_the_class_has_one():
+    """Photos of one scene share their background: as a donor it would be the image's own."""
+    x, masks, y, _ = scenes()
+    groups = np.arange(80) // 20 * 10 + y  # five photos of each of four scenes a class
+
+    def drawn(groups):
+        return plan_composites(lambda i: x[torch.from_numpy(i)], masks, y, COLOUR, groups=groups)
+
+    made, kept = drawn(groups)
+    assert len(kept) == 80
+    assert (groups[made.same] != groups).all()
+    assert (groups[made.rand] != groups).all()
+    assert (y[made.same] == y).all()
+    assert sorted(made.same.tolist()) == list(range(80))
+    # Sabotage: without groups some images stand on their own scene.
+    assert (groups[drawn(None)[0].same] == groups).any()
+    alone = drawn(y)[0]  # one group a class: another image of it, never itself
+    assert (alone.same != np.arange(80)).all()
+    assert (alone.rand != np.arange(80)).all()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.config import Data, StudyError
-from headstart.data.groups import read_groups
+from headstart.data.groups import partners, read_groups
 from headstart.data.near import Pairs
 from headstart.data.partition import place_groups, quota
 from headstart.data.scan import Found
@@ -367,3 +367,17 @@ def test_identical_and_near_copies_leave_together() -> None:
     assert indexed.removed == {
         "train_near_copies_of_test": ["labeled/train/a/0", "labeled/train/a/1"]
     }
+
+
+@settings(max_examples=60, deadline=None)
+@given(numbers=st.lists(st.integers(0, 5), min_size=1, max_size=30), seed=st.integers(0, 99))
+def test_partners_are_of_another_group_where_there_is_one(numbers: list[int], seed: int) -> None:
+    groups = np.array(numbers)
+    found = partners(groups, np.random.default_rng(seed))
+    largest = max(numbers.count(g) for g in numbers)
+    if largest < len(numbers):
+        assert (groups[found] != groups).all()
+    elif len(numbers) > 1:
+        assert (found != np.arange(len(numbers))).all()
+    if 2 * largest <= len(numbers) or largest == len(numbers):
+        assert sorted(found.tolist()) == list(range(len(numbers)))  # each serves once

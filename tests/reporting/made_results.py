@@ -539,6 +539,7 @@ def _explanations(knobs: Knobs) -> dict[str, Any]:
             {
                 "arm": arm,
                 "attribution": name,
+                "seed": 0,
                 "images": 24,
                 "deletion": estimate(0.08, 0.02),
                 "insertion": estimate(0.05, 0.06),
@@ -580,6 +581,7 @@ def _masks(knobs: Knobs) -> dict[str, Any]:
         "images": 33,
         "approximate": rough,
         "area": 0.31,
+        "warnings": ["33 images have a mask; fewer than 100 say little"],
         "overlays": [f"explain/{i}.png" for i in range(knobs.images)] if rough else [],
     }
 
@@ -606,6 +608,7 @@ def _background(arm: str) -> dict[str, Any]:
     kinds = ("original", "only_fg", "only_bg", "mixed_same", "mixed_rand")
     return {
         "arm": arm,
+        "seed": 0,
         "images": 180,
         "accuracy": {kind: estimate(0.6 - 0.05 * i) for i, kind in enumerate(kinds)},
         "gap": estimate(0.12),
@@ -615,7 +618,14 @@ def _background(arm: str) -> dict[str, Any]:
         "follows": 0.3,
         "expected": 0.1,
         "follows_more": estimate(0.2),
-        "worst_group": {"group": 3, "accuracy": estimate(0.4), "gap": 0.2, "images": 9},
+        "worst_group": {
+            "group": 3,
+            "images": 9,
+            "accuracy": 0.4,
+            "expected": 0.45,
+            "p": 0.3,
+            "gap": 0.2,
+        },
         "warnings": ["3 of 5 classes have few masks"],
         "sentence": f"{arm}: leans on the background",
     }
@@ -624,11 +634,12 @@ def _background(arm: str) -> dict[str, Any]:
 def _centre(arm: str) -> dict[str, Any]:
     return {
         "arm": arm,
+        "seed": 0,
         "images": 33,
         "centre": estimate(0.3),
         "border": estimate(0.1),
         "difference": estimate(0.2),
-        "sentence": f"{arm}: the middle moves its answer more than the border",
+        "sentence": f"{arm}: blurring the middle costs the true class more",
     }
 
 

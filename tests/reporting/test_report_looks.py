@@ -14,7 +14,7 @@ from headstart.reporting.summary import answers_table, explanation_lines
 ONE, TWO = Knobs(seeds=1, pretrained=("simsiam",)), Knobs(seeds=2, pretrained=("simsiam",))
 
 
-def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_floor() -> None:
+def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_null() -> None:
     first, second = looks.likeness(build(ONE))
     assert first["sentences"] == [looks.NO_CEILING]
     view = looks.explanations(build(ONE))
@@ -22,7 +22,7 @@ def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_floor() -> No
     assert [part["sentences"] for part in view["likeness"]] == [[looks.NO_CEILING], []]
     assert not second["calibrated"]
     cell = first["rows"][0][1][0]
-    assert (cell["value"], cell["ends"]) == ("0.41", "floor 0.15")
+    assert (cell["value"], cell["ends"], cell["said"]) == ("0.41", "untrained 0.15", "")
     assert sum(looks.NO_CEILING in line for line in explanation_lines(build(ONE))) == 1
 
 
@@ -38,6 +38,60 @@ def test_two_seeds_give_the_scale_and_the_words() -> None:
             row["verdict"] = "different"
     told = looks.likeness(results)[0]["sentences"][0]
     assert "less alike than two seeds of one arm (calibrated similarity 0.58" in told
+
+
+def test_a_cell_names_the_null_that_was_used_and_has_its_own_words() -> None:
+    results = build(ONE)
+    for row in results["attribution_similarity"]:
+        if "calibrated" in row:
+            row["calibrated"]["null"] = "shuffled"
+            row["nulls"]["shuffled"] = {**row["nulls"]["shuffled"], "spearman": 0.33}
+    assert looks.likeness(results)[0]["rows"][0][1][0]["ends"] == "shuffled 0.33"
+    results = build(TWO)
+    first, second = (
+        row
+        for row in results["attribution_similarity"]
+        if "calibrated" in row and row["attribution"] == "saliency"
+    )
+    for verdict, words in [
+        ("not_reproducible", "not reproducible"),
+        ("no_ceiling", "no ceiling"),
+        ("no_maps", "too few maps"),
+        ("unclear", "can't tell"),
+    ]:
+        first["verdict"] = verdict
+        first["calibrated"].update(value=None, low=None, high=None)
+        cells = [cell for _, row in looks.likeness(results)[0]["rows"] for cell in row if cell]
+        said = {cell["said"]: cell for cell in cells}
+        assert set(said) == {words}
+        assert said[words]["value"] == "–"
+        assert said[words]["ends"] == "raw 0.41, untrained 0.15"
+    assert second["verdict"] == "same"
+
+
+def test_networks_without_a_map_are_named_with_the_reason() -> None:
+    results = build(ONE)
+    networks = results["explanations"]["networks"]
+    for network in networks:
+        network["without_map"] = {"saliency": 0, "grad_cam": 0}
+    assert looks.explanations(results)["lacking"] == []  # type: ignore[index]
+    networks[0]["without_map"]["grad_cam"] = 4
+    networks[1]["reasons"] = ["the network's scores are not finite"]
+    label = looks.words.arm_label
+    assert looks.explanations(results)["lacking"] == [  # type: ignore[index]
+        f"Grad-CAM: of 33 images without a map: 4 for {label(networks[0]['arm'])} (seed 0).",
+        f"No map for {label(networks[1]['arm'])} (seed 0): the network's scores are not finite.",
+    ]
+
+
+def test_the_seed_the_masks_and_the_worst_group_are_told(tmp_path: Path) -> None:
+    results = {**build(Knobs(seeds=1, pretrained=())), "comparisons": []}
+    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    assert page.count("of seed 0: this holds for these weights") == 2
+    assert "fewer than 100 say little" in page
+    assert "group 3, 9 images; at random 45.0\u00a0%, p 0.300" in page
+    sentences = looks.faithfulness(results["explanations"]["faithfulness"])["sentences"]  # type: ignore[index]
+    assert all(line.endswith("(seed 0).") for line in sentences)
 
 
 def test_every_raw_measure_stands_beside_its_nulls() -> None:
@@ -75,9 +129,9 @@ def test_the_gallery_puts_random_weights_last_marks_mistakes_and_says_where_no_m
 
 def test_focus_is_one_sentence_a_verdict() -> None:
     results = build(ONE)
-    rows = [row for row in results["explanations"]["focus"] if row["attribution"] == "saliency"]
-    for row, verdict in zip(rows[2:], ("less", "x", "no more", "x"), strict=False):
-        row["verdict"] = verdict
+    given = {"supervised/supervised": "less", "moco/finetune": "no more"}
+    for row in results["explanations"]["focus"]:
+        row["verdict"] = given.get(row["arm"], row["verdict"])
     sentences = looks.focus(results["explanations"]["focus"])[0]["sentences"]
     assert sentences == [
         "Saliency: looking at the object more than an untrained network does: SimCLR, fine-tuned.",

@@ -146,7 +146,7 @@ def test_the_answer_comes_first_and_the_order_holds(whole: Path) -> None:
     ]
     places = [text.index(phrase) for phrase in order]
     assert places == sorted(places)
-    assert "At its floor a number says nothing about two models seeing the same thing" in text
+    assert "Near its null a number says nothing about two models seeing the same thing" in text
 
 
 def test_every_sentence_of_the_verdict_is_printed_word_for_word(whole: Path) -> None:

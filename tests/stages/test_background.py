@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from made_atlas import SIDE, atlas, cell, noise, open_data
 from torch import Tensor, nn
 
 from headstart.data.cache import PixelCache
-from headstart.stages.background import background_rows, centre_rows
+from headstart.stages.background import _centre_row, _said, background_rows, centre_rows
 from headstart.stages.maps import Atlas, Bools
+from headstart.stats.intervals import Interval
 from headstart.types import Ints
 
 PER_CLASS = 14
@@ -40,17 +43,18 @@ class Middle:
 
     without: int = 0
     key: str = "middle"
+    mask: npt.NDArray[np.bool_] = field(default_factory=lambda: MASK)
 
     def known(self, positions: Ints) -> Bools:
         return np.arange(len(positions)) >= self.without
 
     def at(self, positions: Ints) -> npt.NDArray[np.bool_]:
-        return np.repeat(MASK[None], len(positions), axis=0)
+        return np.repeat(self.mask[None], len(positions), axis=0)
 
 
-def coloured(folder: Path) -> Atlas:
+def coloured(folder: Path, **explain: object) -> Atlas:
     """Three classes; object and background of an image both have the colour of its class."""
-    run, data = open_data(folder, held_out=PER_CLASS)
+    run, data = open_data(folder, held_out=PER_CLASS, **explain)
     labels, rng = data.index.labels, np.random.default_rng(0)
     pixels = rng.integers(0, 60, (len(labels), 3, 40, 40)).astype(np.uint8)
     for i, label in enumerate(labels.tolist()):
@@ -93,7 +97,35 @@ def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
 def test_too_few_masks_measure_nothing(tmp_path: Path) -> None:
     few = Middle(without=3 * PER_CLASS - 5)
     found = background_rows(coloured(tmp_path), few)  # type: ignore[arg-type]
-    assert found == {"background": [], "background_differences": []}
+    assert found["background"] == found["background_differences"] == []
+    (note,) = found["notes"]
+    assert note.endswith("not measured: 5 test images have a mask, and it takes 10 at least.")
+
+
+def test_the_reason_is_told_where_no_background_can_be_exchanged(tmp_path: Path) -> None:
+    full = Middle(mask=np.ones((SIDE, SIDE), dtype=bool))
+    (note,) = background_rows(coloured(tmp_path / "full"), full)["notes"]  # type: ignore[arg-type]
+    assert "no two images of a class have an object and a background" in note
+    made = coloured(tmp_path / "none", background_images=0)
+    (note,) = background_rows(made, Middle())["notes"]  # type: ignore[arg-type]
+    assert note.endswith("explain.background_images is 0.")
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "told"), [(0.01, 0.01, True), (-0.01, 0.01, False), (0.01, 0.2, False)]
+)
+def test_the_background_tells_the_class_by_interval_and_test(
+    low: float, p: float, told: bool
+) -> None:
+    gap, skill = Interval(0.01, -0.02, 0.04), Interval(0.05, low, 0.1)
+    said = _said(SimpleNamespace(gap=gap, skill=skill, skill_p=p))  # type: ignore[arg-type]
+    assert said.endswith("the background alone tells it the class") == told
+
+
+def test_images_of_few_groups_are_not_judged() -> None:
+    nothing = Interval(0.3, float("nan"), float("nan"))
+    found = SimpleNamespace(gap=nothing, skill=nothing, skill_p=0.001)
+    assert _said(found).startswith("not measured")  # type: ignore[arg-type]
 
 
 def test_the_proxy_without_masks_says_middle_or_border(tmp_path: Path) -> None:
@@ -104,3 +136,23 @@ def test_the_proxy_without_masks_says_middle_or_border(tmp_path: Path) -> None:
     assert abs(rows[OBJECT]["difference"]["value"]) < 0.05
     assert set(rows) == {OBJECT, SCENE, NULL}
     assert all(row["images"] == 3 * PER_CLASS for row in rows.values())
+    assert all(row["seed"] == 0 for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("centre", "border", "says"),
+    [
+        (0.3, 0.1, "blurring the middle costs the true class more than blurring the border"),
+        (0.1, 0.3, "blurring the border costs the true class more than blurring the middle"),
+        # Blurring the border helps the class by more than blurring the middle costs it.
+        (0.1, -0.3, "blurring the middle costs the true class more than blurring the border"),
+        (0.2, 0.2, "no difference between blurring the middle and the border could be shown"),
+    ],
+)
+def test_the_proxy_says_what_costs_more(
+    centre: float, border: float, says: str, tmp_path: Path
+) -> None:
+    spread = np.tile([-0.05, 0.05], 3 * PER_CLASS // 2)
+    falls = {"centre": centre + spread, "border": np.full(3 * PER_CLASS, border)}
+    row = _centre_row(coloured(tmp_path), OBJECT, falls)
+    assert row["sentence"].endswith(says)

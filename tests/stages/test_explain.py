@@ -162,7 +162,7 @@ def test_masks_measure_focus_and_background_for_every_arm(finished: Outcome) -> 
     assert 0.1 < found["masks"]["area"] < 0.7
     for rows in (found["focus"], found["background"], found["faithfulness"]):
         assert {row["arm"] for row in rows} == ARMS
-    assert len(found["focus"]) == 2 * 2 * len(ARMS)
+    assert len(found["focus"]) == 2 * 3 * len(ARMS)
     assert len(found["background_differences"]) == 36
     assert found["centre"] == []
     assert found["notes"] == []

@@ -74,6 +74,22 @@ def test_an_arm_that_lost_a_seed_is_compared_across_seeds_too(tmp_path: Path) ->
     assert row["verdict"] == "no_ceiling"
 
 
+def test_a_second_seed_without_a_single_map_is_no_ceiling(tmp_path: Path) -> None:
+    maps = {(arm, seed): seen(i, 50, 0.8) for i, arm in enumerate((A, B)) for seed in (0, 1)}
+    maps[B, 1] = np.zeros_like(maps[B, 0])
+    row = main(rows_of(tmp_path, maps)[0])
+    assert row["verdict"] == "no_ceiling"
+    assert row["images"] == COUNT  # the couple that has maps is compared all the same
+
+
+def test_the_shuffled_null_is_of_the_couples_that_are_compared(tmp_path: Path) -> None:
+    """One couple shares what all its images show, the other does not: the null is their mean."""
+    common = np.repeat(blobs(1, 7), COUNT, axis=0) + 0.01 * noise(COUNT, 1)
+    maps = {(A, 0): common, (A, 1): noise(COUNT, 2), (B, 0): noise(COUNT, 3), (B, 1): common}
+    row = main(rows_of(tmp_path, maps)[0])
+    assert row["nulls"]["shuffled"]["spearman"] == pytest.approx(0.5, abs=0.1)
+
+
 def test_one_seed_has_no_ceiling_and_says_so(tmp_path: Path) -> None:
     rows, sanity = rows_of(tmp_path, {(A, 0): blobs(COUNT, 1), (B, 0): blobs(COUNT, 1)})
     row = main(rows)
@@ -141,6 +157,10 @@ def test_found_again_and_made_anew_when_a_map_changes(
     monkeypatch.setattr(likeness, "compare_images", lambda *given: asked.append(1) or real(*given))
     assert rows_of(tmp_path, maps) == first
     assert asked == []
+    monkeypatch.setattr("made_atlas.MADE", "anew")  # maps of another key
+    again = rows_of(tmp_path, {**maps, (B, 0): blobs(COUNT, 3)})
+    assert asked
+    assert main(again[0])["spearman"] != main(first[0])["spearman"]
 
 
 def test_means_over_columns_leave_out_what_is_not_known() -> None:

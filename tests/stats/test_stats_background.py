@@ -175,13 +175,44 @@ def test_worst_group_by_hand():
     y = np.zeros(20, np.int64)
     predicted = np.array([0] * 8 + [1] * 2 + [0] * 3 + [1] * 4 + [1] * 3)
     groups = np.array([0] * 10 + [7] * 7 + [9] * 3)
-    found = worst_group(y, predicted, groups)
+    found = worst_group(y, predicted, groups, PLAN)
     assert found.group == 7  # group 9 has only three images
-    assert found.accuracy.value == pytest.approx(3 / 7)
-    assert found.accuracy.low < 3 / 7 < found.accuracy.high
+    assert found.accuracy == pytest.approx(3 / 7)
     assert found.gap == pytest.approx(11 / 20 - 3 / 7)
     assert found.n == 7
-    assert worst_group(y[:4], predicted[8:12], groups[16:20]).group == 7
+    assert worst_group(y[:4], predicted[8:12], groups[16:20], PLAN).group == 7
+
+
+def test_the_worst_of_random_groups_is_low_and_means_nothing():
+    """Ten groups of ten at 60 %: the worst is expected far below, and p is what it should be."""
+    rng = np.random.default_rng(0)
+    groups, p = np.repeat(np.arange(10), 10), []
+    for _ in range(200):
+        found = worst_group(np.zeros(100), rng.random(100) > 0.6, groups, Resampling(99))
+        assert 0.2 < found.expected < 0.6
+        p.append(found.p)
+    assert np.mean(np.array(p) <= 0.05) <= 0.08
+    bad = np.where(groups == 3, 1, rng.random(100) > 0.6)  # one group is never answered
+    found = worst_group(np.zeros(100), bad, groups, PLAN)
+    assert (found.group, found.accuracy) == (3, 0)
+    assert found.p < 0.01
+
+
+def test_guessing_is_among_the_classes_that_are_there():
+    """Nine classes, of which masks show three: guessing these is 1/3, not 1/9."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    told = rng.integers(3, size=90)
+    found = reliance(Answers(y, *[told] * 5, y, 9), PLAN)
+    assert found.skill.value == pytest.approx(np.mean(told == y) - 1 / 3)
+    assert found.skill.low < 0 < found.skill.high
+
+
+def test_images_of_few_groups_have_no_interval():
+    found = reliance(asked(0.5), Resampling(replicates=200, groups=np.arange(270) % 4))
+    for one in (found.gap, found.skill, found.accuracy["original"], found.follows_more):
+        assert np.isfinite(one.value)
+        assert np.isnan([one.low, one.high]).all()
 
 
 def test_too_few_by_hand():

@@ -31,9 +31,8 @@ class Localisation:
     ``rma`` share of the attribution on the object (Arras et al., 2022), ``rra`` share of the
     |mask| strongest pixels that lie on it, ``pointing`` 1 if the strongest lies within 7 % of the
     height of it (Zhang et al., 2018), ``auc`` of |map| against the mask, ``area`` share of the
-    pixels the object covers, ``lift`` rma/area and ``background`` 1 − rma. ``no_map`` and
-    ``no_mask`` count the images left out because a map is missing (zero, not finite, not used)
-    and because the mask is empty or full.
+    pixels the object covers, ``lift`` rma/area and ``background`` 1 − rma. Left out
+    are images whose map is missing (zero, not finite, not used) or whose mask is empty or full.
     """
 
     rma: Doubles
@@ -43,18 +42,6 @@ class Localisation:
     area: Doubles
     lift: Doubles
     background: Doubles
-    no_map: int
-    no_mask: int
-
-    @property
-    def values(self) -> dict[str, Doubles]:
-        """The (M,) values by their names in ``MEASURES``."""
-        return {name: getattr(self, name) for name in MEASURES}
-
-    @property
-    def measured(self) -> Mask:
-        """(M,) bool: the images that were not left out."""
-        return np.isfinite(self.rma)
 
 
 def localise(maps: Array, masks: Mask, use: Mask | None = None) -> Localisation:
@@ -75,8 +62,7 @@ def localise(maps: Array, masks: Mask, use: Mask | None = None) -> Localisation:
         rma, area = a[mask].sum() / a.sum(), mask.mean()
         found = (rma, _rra(a, mask), _pointing(a, mask), _auc(a, mask), rma / area, 1 - rma, area)
         table[:, i] = found
-    values = dict(zip(MEASURES, table, strict=True))
-    return Localisation(**values, no_map=int((~shown).sum()), no_mask=int((shown & ~covered).sum()))
+    return Localisation(**dict(zip(MEASURES, table, strict=True)))
 
 
 def centred(height: int, width: int) -> Doubles:

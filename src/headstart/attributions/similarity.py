@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter, sobel
 from scipy.stats import rankdata
 
+from headstart.data.groups import partners
 from headstart.types import Doubles, Floats, Ints
 
 Array = npt.NDArray[np.floating]
@@ -129,20 +130,27 @@ def compare_images(maps_a: Array, maps_b: Array, use: Mask | None = None) -> dic
 
 
 def shuffled_pairing(
-    maps_a: Array, maps_b: Array, y: Ints, use: Mask | None = None, seed: int = 0
+    maps_a: Array,
+    maps_b: Array,
+    y: Ints,
+    use: Mask | None = None,
+    seed: int = 0,
+    groups: Ints | None = None,
 ) -> dict[str, Doubles]:
     """``compare_images`` of A's map on image i with B's on another image of the same class, (M,).
 
     ``y`` (M,) are the classes. What is left is what maps of any two such images share: padding,
     the middle of the picture, the usual place of the object. The partners form a ring through the
-    usable images of a class, so each map serves once; an image without a partner is NaN.
+    usable images of a class, so each map serves once; an image without a partner is NaN. Partners
+    are of another of ``groups`` (M,) where the class has one: two photos of one thing are one.
     """
     usable = _varies(maps_a) & _varies(maps_b) & (True if use is None else np.asarray(use, bool))
     partner = np.arange(len(maps_a))
     rng = np.random.default_rng(seed)
+    apart = np.arange(len(maps_a)) if groups is None else np.asarray(groups)
     for label in np.unique(y):
-        ring = rng.permutation(np.flatnonzero(usable & (y == label)))
-        partner[ring] = np.roll(ring, 1)
+        own = np.flatnonzero(usable & (y == label))
+        partner[own] = own[partners(apart[own], rng)]
     return compare_images(maps_a, maps_b[partner], usable & (partner != np.arange(len(maps_a))))
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from headstart.data.groups import partners
 from headstart.types import Doubles, Ints
 
 KINDS = ("original", "only_fg", "only_bg", "mixed_same", "mixed_rand")
@@ -74,9 +75,17 @@ class Composites:
 
 
 def plan_composites(
-    view: Callable[[Ints], Tensor], masks: Mask, y: Ints, colour: Doubles, seed: int = 0
+    view: Callable[[Ints], Tensor],
+    masks: Mask,
+    y: Ints,
+    colour: Doubles,
+    seed: int = 0,
+    groups: Ints | None = None,
 ) -> tuple[Composites, Ints]:
     """Draw the donors of ``masks`` (N, T, T) and classes ``y`` (N,).
+
+    A donor is of another of ``groups`` (N,) where the class has one: photos of one scene share
+    their background, which would be no other background.
 
     Returns the composites and ``kept`` (M,), the positions of 0 … N−1 they are made of: images
     whose mask is neither empty nor full nor leaves no background to tile with, and whose class has
@@ -98,25 +107,26 @@ def plan_composites(
     def view_kept(positions: Ints) -> Tensor:
         return view(kept[positions])
 
-    same, rand = _draw_donors(y[kept], np.random.default_rng(seed))
+    own = np.arange(len(y)) if groups is None else np.asarray(groups, np.int64)
+    same, rand = _draw_donors(y[kept], own[kept], np.random.default_rng(seed))
     return Composites(view_kept, masks[kept], y[kept], np.asarray(colour), same, rand), kept
 
 
-def _draw_donors(y: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def _draw_donors(y: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Positions (M,) of the donors of the same and of a random class, never the image itself."""
     same, rand = np.empty_like(y), np.empty_like(y)
     members = {label: np.flatnonzero(y == label) for label in np.unique(y).tolist()}
     for own in members.values():
-        shuffled = rng.permutation(own)
-        same[shuffled] = np.roll(shuffled, 1)  # a ring: every image gives its background once
+        same[own] = own[partners(groups[own], rng)]  # every image gives its background once
     drawn = rng.choice(list(members), len(y))
     for label, own in members.items():
         # In turns, so that as few backgrounds as possible are used twice: answers on the same
         # background are not independent.
-        to, turns = np.flatnonzero(drawn == label), rng.permutation(own)
-        place = np.arange(len(to)) % len(own)
-        itself = turns[place] == to
-        rand[to] = turns[(place + itself) % len(own)]
+        turns = rng.permutation(own)
+        for turn, to in enumerate(np.flatnonzero(drawn == label)):
+            offered = np.roll(turns, -turn)
+            elsewhere = offered[groups[offered] != groups[to]]
+            rand[to] = elsewhere[0] if len(elsewhere) else offered[offered != to][0]
     return same, rand
 
 

@@ -1,4 +1,7 @@
-"""Images that belong together because the user says so: one person, one product, one patient."""
+"""Images that belong together because the user says so: one person, one product, one patient.
+
+And how to pair images of which no two that belong together shall meet.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from headstart.config import StudyError
 from headstart.data.scan import Found
+from headstart.types import Ints
 
 FOLDER = "folder"
 _IDS = ("id", "file", "filename", "file name", "file_name", "image", "name", "path")
@@ -41,6 +47,29 @@ def read_groups(spec: str, files: Sequence[Found]) -> tuple[str, ...]:
     if not any(group for group, file in zip(groups, files, strict=True) if file.label):
         raise StudyError(f"--groups {spec}: {reason}")
     return tuple(groups)
+
+
+def partners(groups: Ints, rng: np.random.Generator) -> Ints:
+    """For each of n images the position of another (n,), of another group where there is one.
+
+    ``groups`` (n,) are whole numbers. Each image serves once, unless one group holds more than
+    half of them: then some serve its images several times. A lone image gets itself.
+    """
+    count = len(groups)
+    shuffled = rng.permutation(count)
+    _, first, place, sizes = np.unique(
+        groups[shuffled], return_index=True, return_inverse=True, return_counts=True
+    )
+    # Groups in a row; a step as long as the longest leads out of every one of them.
+    ring = shuffled[np.argsort(first[place], kind="stable")]
+    step = int(sizes.max(initial=1)) if len(sizes) > 1 else 1
+    partner = np.empty(count, dtype=np.int64)
+    partner[ring] = np.roll(ring, step)
+    if len(sizes) > 1:
+        stuck = np.flatnonzero(groups[partner] == groups)  # of a group that is more than half
+        others = ring[~np.isin(groups[ring], groups[stuck])]
+        partner[stuck] = others[np.arange(len(stuck)) % max(len(others), 1)]
+    return partner
 
 
 def _first_labelled(files: Sequence[Found]) -> str:

@@ -18,6 +18,14 @@ SUPERVISED = "supervised/supervised"
 MEASURES = ("spearman", "ssim", "rmse", "top_iou", "pearson")
 NULLS = ("floor", "shuffled", "edges", "ceiling")
 KINDS = ("original", "only_fg", "only_bg", "mixed_same", "mixed_rand")
+SHORT = {
+    "same": "same things",
+    "different": "different things",
+    "unclear": "can't tell",
+    "not_reproducible": "not reproducible",
+    "no_ceiling": "no ceiling",
+    "no_maps": "too few maps",
+}
 NO_CEILING = (
     "Whether two arms look at the same things can't be told: no ceiling. It needs two seeds "
     "(--seeds 0,1), as only the likeness of two seeds of one arm shows how alike maps can be."
@@ -37,6 +45,7 @@ def explanations(results: tables.Results) -> View | None:
     return {
         "about": _about(found),
         "notes": [words.sentence(line) for line in found.get("notes", [])],
+        "lacking": _lacking(found),
         "gallery": gallery(results),
         "likeness": compared,
         "raw": raw_table(results),
@@ -143,6 +152,7 @@ def faithfulness(rows: Sequence[tables.Record]) -> View | None:
     return {
         "attributions": [_plain(name) for name in names],
         "images": words.count(max(row["images"] for row in rows)),
+        "weights": _weights(rows),
         "rows": [
             (words.arm_label(arm), [_gaps(found.get(name)) for name in names])
             for arm, found in by_arm.items()
@@ -174,6 +184,7 @@ def background(rows: Sequence[tables.Record]) -> View | None:
         return None
     return {
         "images": words.count(rows[0]["images"]),
+        "weights": _weights(rows),
         "warnings": [words.sentence(line) for line in rows[0]["warnings"]],
         "sentences": [
             words.sentence(row["sentence"])
@@ -195,6 +206,38 @@ def _about(found: Mapping[str, Any]) -> str:
         f"arm's network of {which} with the most labels. Explained is the score of the true class, "
         "the same for every network."
     )
+
+
+def _lacking(found: Mapping[str, Any]) -> list[str]:
+    """Which networks lack maps of some images, a line an attribution; and why, where known."""
+    networks = found.get("networks", [])
+    names = dict.fromkeys(name for network in networks for name in network["without_map"])
+    told = []
+    for name in names:
+        missing = [
+            f"{network['without_map'][name]} for {_network(network)}"
+            for network in networks
+            if network["without_map"].get(name)
+        ]
+        if missing:
+            images = words.plural(found["images"], "image")
+            told.append(f"{_named(name)}: of {images} without a map: {'; '.join(missing)}.")
+    reasons = [(_network(network), why) for network in networks for why in network["reasons"]]
+    return told + [words.sentence(f"No map for {name}: {why}") for name, why in reasons]
+
+
+def _network(row: tables.Record) -> str:
+    return f"{words.arm_label(row['arm'])} (seed {row['seed']})"
+
+
+def _weights(rows: Sequence[tables.Record]) -> str:
+    """What was asked of one network an arm holds for that network."""
+    return f"One network an arm was asked, of {_seeds(rows)}: this holds for these weights."
+
+
+def _seeds(rows: Sequence[tables.Record]) -> str:
+    seeds = sorted({row["seed"] for row in rows})
+    return ("seed " if len(seeds) == 1 else "seeds ") + words.listed([str(s) for s in seeds])
 
 
 def _matrix(name: str, rows: Sequence[tables.Record]) -> View:
@@ -219,23 +262,21 @@ def _matrix(name: str, rows: Sequence[tables.Record]) -> View:
 def _matrix_cell(row: tables.Record | None, scaled: bool) -> View | None:
     if row is None:
         return None
+    found, raw, null = row["calibrated"], words.number(row["spearman"]), _null(row)
+    said = SHORT[row["verdict"]]
     if not scaled:
-        floor = row["nulls"]["floor"]["spearman"]
-        return {
-            "value": words.number(row["spearman"]),
-            "ends": f"floor {words.number(floor)}",
-            "said": "",
-        }
-    found = row["calibrated"]
-    ends = ""
-    if found["low"] is not None:
-        ends = f"[{words.number(found['low'])}, {words.number(found['high'])}]"
-    short = {"same": "same things", "different": "different things"}
-    return {
-        "value": words.number(found["value"]),
-        "ends": ends,
-        "said": short.get(row["verdict"], "can't tell"),
-    }
+        return {"value": raw, "ends": null, "said": "" if row["verdict"] == "no_ceiling" else said}
+    if found["value"] is None:
+        return {"value": words.NONE, "ends": f"raw {raw}, {null}", "said": said}
+    ends = f"[{words.number(found['low'])}, {words.number(found['high'])}]"
+    return {"value": words.number(found["value"]), "ends": ends, "said": said}
+
+
+def _null(row: tables.Record) -> str:
+    """The strongest null of a pair by name, with its rank correlation."""
+    name = row["calibrated"]["null"]
+    found = row["nulls"]["floor" if name == "untrained" else name]["spearman"]
+    return f"{name} {words.number(found)}"
 
 
 def _likeness_sentences(rows: Sequence[tables.Record]) -> list[str]:
@@ -310,7 +351,7 @@ def _faithful_sentence(name: str, rows: Sequence[tables.Record]) -> str:
     ]
     return (
         f"{_named(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
-        f"deletion, for {better[1]} by insertion."
+        f"deletion, for {better[1]} by insertion ({_seeds(own or rows)})."
     )
 
 
@@ -324,6 +365,7 @@ def _masks(found: tables.Record | None) -> View | None:
             f"({found['source']}); {words.count(found['images'])} of them are explained. The "
             f"object covers {words.percent(found['area'])} of these on average."
         ),
+        "warnings": [words.sentence(line) for line in found["warnings"]],
         "approximate": found["approximate"],
         "overlays": found["overlays"],
     }
@@ -379,10 +421,16 @@ def _background_row(row: tables.Record) -> View:
         "skill": _points(row["skill"]),
         "skill_p": words.p_value(row["skill_p"]),
         "follows": (words.percent(row["follows"]), words.percent(row["expected"])),
-        "worst": (words.percent(worst["accuracy"]["value"]), words.points(-worst["gap"]))
-        if worst
-        else ("", ""),
+        "worst": _worst(worst) if worst else ("", ""),
     }
+
+
+def _worst(found: tables.Record) -> tuple[str, str]:
+    """The worst group's accuracy; which it is, and what random groups would give."""
+    return words.percent(found["accuracy"]), (
+        f"group {found['group']}, {words.plural(found['images'], 'image')}; at random "
+        f"{words.percent(found['expected'])}, p {words.p_value(found['p'])}"
+    )
 
 
 def _differences(rows: Sequence[tables.Record]) -> list[View]:
@@ -400,6 +448,7 @@ def _centre(rows: Sequence[tables.Record]) -> View | None:
     if not rows:
         return None
     return {
+        "weights": _weights(rows),
         "sentences": [words.sentence(row["sentence"]) for row in _main(rows)],
         "rows": [
             (

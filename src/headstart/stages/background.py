@@ -18,7 +18,7 @@ import torch
 
 from headstart.data.splits import stratified_sample
 from headstart.reporting.words import arm_label
-from headstart.stages.faithful import first_networks
+from headstart.stages.faithful import first_networks, first_seed
 from headstart.stages.families import grouped
 from headstart.stages.likeness import interval, known
 from headstart.stages.maps import UNTRAINED, Atlas, Network
@@ -30,10 +30,11 @@ from headstart.types import Doubles, Ints
 
 if TYPE_CHECKING:
     from headstart.data.composites import Composites
-    from headstart.stats.background import Answers
+    from headstart.stats.background import Answers, Reliance
 
 BATCH = 128
 FEWEST = 10  # masked images below which nothing is measured
+UNASKED = "Whether the answers depend on the background was not measured: "
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,15 @@ class Scenes:
 
 
 def background_rows(atlas: Atlas, objects: Objects) -> dict[str, Any]:
-    """``background``: a row an arm; ``background_differences``: BG-gap of two arms compared."""
+    """``background``: a row an arm; ``background_differences``: BG-gap of two arms compared.
+
+    ``notes`` say why there are none, where there are none.
+    """
     from headstart.stats.background import gap_difference
 
     scenes = _scenes(atlas, objects)
-    if scenes is None:
-        return {"background": [], "background_differences": []}
+    if isinstance(scenes, str):
+        return {"background": [], "background_differences": [], "notes": [UNASKED + scenes]}
     answers: dict[str, Answers] = {}
     networks = first_networks(atlas)
     for done, network in enumerate(networks):
@@ -65,30 +69,36 @@ def background_rows(atlas: Atlas, objects: Objects) -> dict[str, Any]:
             _difference(a, b, gap_difference(answers[a], answers[b], scenes.plan))
             for a, b in combinations(trained, 2)
         ],
+        "notes": [],
     }
 
 
-def _scenes(atlas: Atlas, objects: Objects) -> Scenes | None:
-    """All masked test images, or a stratified sample of them; None where there are too few."""
+def _scenes(atlas: Atlas, objects: Objects) -> Scenes | str:
+    """All masked test images, or a stratified sample of them; the reason where none can be used."""
     from headstart.data.composites import plan_composites
 
     data, explain = atlas.data, atlas.run.study.explain
     test = data.index.where("test")
     masked = test[objects.known(test)]
     labels = data.index.labels[masked]
+    if explain.background_images == 0:
+        return "explain.background_images is 0."
     positions = masked[stratified_sample(labels, explain.background_images, seed=0)]
     if len(positions) < FEWEST:
-        return None
+        return f"{len(positions)} test images have a mask, and it takes {FEWEST} at least."
     images, labels = data.images(positions), data.index.labels[positions]
+    belongs = data.index.groups[positions]
     try:
         composites, kept = plan_composites(
-            images.centred, objects.at(positions), labels, _mean_colour(atlas)
+            images.centred, objects.at(positions), labels, _mean_colour(atlas), groups=belongs
         )
-    except ValueError:  # no two images of a class have an object and a background
-        return None
-    groups = grouped(data.index.groups[positions[kept]].tolist())
+    except ValueError:
+        return "no two images of a class have an object and a background beside it to tile with."
+    if len(kept) < FEWEST:
+        return f"{len(kept)} masks leave a background to tile with, and it takes {FEWEST} at least."
+    groups = grouped(belongs[kept].tolist())
     plan = Resampling(replicates=explain.replicates, groups=groups)
-    return Scenes(composites, positions[kept], plan) if len(kept) >= FEWEST else None
+    return Scenes(composites, positions[kept], plan)
 
 
 def _mean_colour(atlas: Atlas) -> Doubles:
@@ -104,7 +114,8 @@ def _answers(atlas: Atlas, objects: Objects, network: Network, scenes: Scenes) -
     from headstart.stats.background import Answers
 
     ids = atlas.data.index.ids[scenes.positions].tolist()
-    settings = {"what": "background", "images": ids, "masks": objects.key}
+    groups = None if scenes.plan.groups is None else scenes.plan.groups.tolist()
+    settings = {"what": "background", "images": ids, "masks": objects.key, "groups": groups}
     label = f"background-{network.cell.label}"
     inputs = [network.classifier, network.encoder]
     entry = atlas.run.store.entry("explain", label, settings, inputs)
@@ -140,6 +151,7 @@ def _row(atlas: Atlas, arm: str, answers: Answers, scenes: Scenes) -> dict[str, 
     found = reliance(answers, scenes.plan)
     return {
         "arm": arm,
+        "seed": first_seed(atlas, arm),
         "images": found.n,
         "accuracy": {kind: interval(value) for kind, value in found.accuracy.items()},
         "gap": interval(found.gap),
@@ -151,12 +163,15 @@ def _row(atlas: Atlas, arm: str, answers: Answers, scenes: Scenes) -> dict[str, 
         "follows_more": interval(found.follows_more),
         "worst_group": _worst_group(atlas, answers, scenes),
         "warnings": list(found.warnings),
-        "sentence": f"{arm_label(arm)}: {_said(found.gap, found.skill, found.skill_p)}",
+        "sentence": f"{arm_label(arm)}: {_said(found)}",
     }
 
 
-def _said(gap: Interval, skill: Interval, skill_p: float) -> str:
+def _said(found: Reliance) -> str:
     """What two numbers mean; a share of 0.01 is a point."""
+    gap, skill = found.gap, found.skill
+    if not np.isfinite(gap.low):
+        return "not measured: the images with masks belong to too few groups"
     lead = f"{100 * abs(gap.value):.1f} points {'lost' if gap.value >= 0 else 'won'}"
     if gap.low > 0:
         told = f"leans on the background ({lead} when it comes from a random class)"
@@ -166,8 +181,8 @@ def _said(gap: Interval, skill: Interval, skill_p: float) -> str:
         told = f"no reliance on the background could be shown ({lead}, interval includes 0)"
     alone = (
         "the background alone tells it the class"
-        if skill_p < 0.05 and skill.value > 0
-        else ("the background alone tells it nothing that could be shown")
+        if found.skill_p < 0.05 and skill.low > 0
+        else "the background alone tells it nothing that could be shown"
     )
     return f"{told}; {alone}"
 
@@ -181,18 +196,22 @@ def _worst_group(atlas: Atlas, answers: Answers, scenes: Scenes) -> dict[str, An
     groups = atlas.data.index.groups[scenes.positions]
     if len(np.unique(groups)) == len(groups):
         return None
-    found = worst_group(answers.y, answers.original, groups)
+    found = worst_group(answers.y, answers.original, groups, scenes.plan)
     return {
         "group": found.group,
-        "accuracy": interval(found.accuracy),
-        "gap": found.gap,
         "images": found.n,
+        "accuracy": found.accuracy,
+        "expected": found.expected,
+        "p": found.p,
+        "gap": found.gap,
     }
 
 
 def _difference(a: str, b: str, found: Interval) -> dict[str, Any]:
     one, two = arm_label(a), arm_label(b)
-    if found.low > 0:
+    if not np.isfinite(found.low):
+        said = f"{one} and {two}: not measured"
+    elif found.low > 0:
         said = f"{one} leans on the background more than {two}"
     elif found.high < 0:
         said = f"{two} leans on the background more than {one}"
@@ -239,13 +258,14 @@ def _centre_row(atlas: Atlas, arm: str, falls: Mapping[str, Doubles]) -> dict[st
     if not np.isfinite(gap.low):
         said = "not measured"
     elif gap.low > 0:
-        said = "the middle moves its answer more than the border"
+        said = "blurring the middle costs the true class more than blurring the border"
     elif gap.high < 0:
-        said = "the border moves its answer more than the middle"
+        said = "blurring the border costs the true class more than blurring the middle"
     else:
-        said = "no difference between middle and border could be shown"
+        said = "no difference between blurring the middle and the border could be shown"
     return {
         "arm": arm,
+        "seed": first_seed(atlas, arm),
         "images": len(atlas.positions),
         **{name: interval(value) for name, value in found.items()},
         "sentence": f"{arm_label(arm)}: {said}",

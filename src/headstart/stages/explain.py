@@ -99,6 +99,8 @@ def _about(atlas: Atlas) -> dict[str, Any]:
 
 
 def _masks(atlas: Atlas, objects: Objects) -> dict[str, Any]:
+    from headstart.stats.background import too_few
+
     known = objects.known(atlas.positions)
     area = objects.at(atlas.positions[known]).mean(axis=(1, 2))
     return {
@@ -107,5 +109,6 @@ def _masks(atlas: Atlas, objects: Objects) -> dict[str, Any]:
         "images": int(known.sum()),
         "approximate": objects.approximate,
         "area": float(np.mean(area)) if len(area) else None,
+        "warnings": list(too_few(atlas.labels[known], len(atlas.data.index.classes))),
         "overlays": draw_overlays(atlas, objects) if objects.approximate else [],
     }

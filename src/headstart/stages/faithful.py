@@ -48,6 +48,11 @@ def first_networks(atlas: Atlas) -> list[Network]:
     return [first[arm] for arm in (*atlas.arms, UNTRAINED)]
 
 
+def first_seed(atlas: Atlas, arm: str) -> int:
+    """The seed of that network."""
+    return atlas.cells(arm)[0].seed
+
+
 def _gaps(atlas: Atlas, network: Network, name: str, chosen: Ints) -> Entry:
     """``gaps.npz`` with the gaps of each chosen image, (M,) each; NaN where there is no map."""
     from headstart.attributions.faithfulness import faithfulness
@@ -82,7 +87,7 @@ def _row(
 
     found = means({gap: gaps[gap] for gap in GAPS}, plan=atlas.plan_of(chosen))
     better = [gap for gap in GAPS if found[gap].low > 0]
-    if not np.isfinite(gaps["deletion"]).sum() > 1:
+    if not np.isfinite(found["deletion"].low):
         said = "not measured: too few images have a map"
     elif len(better) == 2:
         said = "points at what moves the answer, better than a random order"
@@ -93,6 +98,7 @@ def _row(
     return {
         "arm": arm,
         "attribution": name,
+        "seed": first_seed(atlas, arm),
         "images": int(np.isfinite(gaps["deletion"]).sum()),
         **{gap: interval(found[gap]) for gap in GAPS},
         "sentence": f"{arm_label(arm)}, {name.replace('_', ' ')}: {said}",

@@ -127,7 +127,7 @@ class Pairs:
         }
 
     def shuffled(self, a: str, b: str) -> Table:
-        """Each image under one arm with another of its class under the other."""
+        """Each image under one arm with another of its class under the other, as ``between``."""
         if (a, b) not in self._shuffled:
             self._shuffled[a, b] = self._shuffle(a, b)
         return self._shuffled[a, b]
@@ -137,9 +137,14 @@ class Pairs:
         return {}
 
     def _shuffle(self, a: str, b: str) -> Table:
-        one, two = (self._maps(cell, TRUE) for cell in self._couples(a, b)[0])
-        use = one.usable & two.usable
-        return shuffled_pairing(one.maps, two.maps, self.atlas.labels, use)
+        tables = []
+        for couple in self._couples(a, b):
+            one, two = (self._maps(cell, TRUE) for cell in couple)
+            use, groups = one.usable & two.usable, self.atlas.plan.groups
+            tables.append(
+                shuffled_pairing(one.maps, two.maps, self.atlas.labels, use, groups=groups)
+            )
+        return mean_table(tables, len(self.atlas.positions))
 
     @cached_property
     def _compared(self) -> _Compared:
@@ -203,9 +208,9 @@ class Pairs:
         if not np.isfinite(nulls["shuffled"]).any():  # one image a class has no partner
             del nulls["shuffled"]
         null, floor = strongest_null(nulls)
-        own = [self.ceilings[arm][PRIMARY] for arm in (a, b) if arm in self.ceilings]
-        ceiling = mean_over(own, len(self.atlas.positions)) if len(own) == 2 else None
-        found = calibrate(table[PRIMARY], floor, ceiling, plan=self.atlas.plan)
+        both = a in self.ceilings and b in self.ceilings
+        own = (self.ceilings[a][PRIMARY], self.ceilings[b][PRIMARY]) if both else None
+        found = calibrate(table[PRIMARY], floor, own, plan=self.atlas.plan)
         numbers = {
             "value": known(found.value),
             "low": known(found.low),

@@ -120,6 +120,8 @@ class Atlas:
     ) -> dict[str, Any]:
         """What ``make`` makes of some artifacts, kept as JSON: made once."""
         asked = {"what": label, "replicates": self.run.study.explain.replicates, **settings}
+        groups = self.plan.groups
+        asked["groups"] = None if groups is None else groups.tolist()
         asked["networks"] = [network.cell.label for network in self.networks]
         entry = self.run.store.entry("explain", label, asked, inputs)
         path = entry.folder / "found.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 from headstart.config import StudyError
 from headstart.data.decode import decode
 from headstart.data.views import centre_views
-from headstart.stages.maps import networks_of, reference
+from headstart.stages.maps import Bools, networks_of, reference
 from headstart.stages.pictures import Column, coloured, draw_sheet
 from headstart.stages.run import Dataset, Grid, Run
 from headstart.types import Doubles, Floats, Ints
+
+ROUGH = "more steps would still change the map"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Looked:
     """What every arm says of one picture, and where the maps lie.
 
     ``predicted`` and ``target`` (A,) are class numbers of A arms; ``probabilities`` (A, C).
+    ``converged`` (A, K) says for each of K attributions whether the map reached its accuracy.
     """
 
     arms: tuple[str, ...]
@@ -33,6 +37,7 @@ class Looked:
     predicted: Ints
     target: Ints
     probabilities: Doubles
+    converged: Bools
     sheet: Path
     arrays: Path
 
@@ -43,7 +48,8 @@ def explain_image(
     """Maps of one picture by every arm's first seed at the most labels, and one by random weights.
 
     The picture is decoded as those of the study were. Without a ``target`` class each arm's own
-    prediction is explained. Writes ``explained/<name>/sheet.png`` and ``maps.npz`` into the run.
+    prediction is explained. Writes ``explained/<name>-<hash>/sheet.png`` and ``maps.npz`` into the
+    run; the hash is that of the picture's path.
 
     Raises:
         StudyError: the picture cannot be read, or there is no such class.
@@ -52,16 +58,19 @@ def explain_image(
     asked = None if target is None else _class_number(classes, target)
     x = _view(run, data, picture)
     networks = networks_of(run, data, grid, seeds=1)
-    answers, targets, maps = [], [], []
+    answers, targets, maps, converged = [], [], [], []
     for done, network in enumerate(networks):
         run.tell.progress("explain", done, len(networks))
         loaded = network.load(run, data)
         with torch.inference_mode():
             answers.append(loaded(x).double().softmax(dim=1)[0].cpu().numpy())
         targets.append(int(answers[-1].argmax()) if asked is None else asked)
-        maps.append(_maps(run, loaded, (x, reference(data)), targets[-1]))
+        found, accurate = _maps(run, loaded, (x, reference(data)), targets[-1])
+        maps.append(found)
+        converged.append(accurate)
+        _tell_rough(run, network.cell.arm, accurate)
     run.tell.progress("explain", len(networks), len(networks))
-    folder = run.folder / "explained" / picture.stem
+    folder = run.folder / "explained" / _folder_name(picture)
     folder.mkdir(parents=True, exist_ok=True)
     photo = x[0].cpu().numpy()
     looked = Looked(
@@ -70,6 +79,7 @@ def explain_image(
         predicted=np.array([answer.argmax() for answer in answers]),
         target=np.array(targets),
         probabilities=np.stack(answers),
+        converged=np.stack(converged),
         sheet=folder / "sheet.png",
         arrays=folder / "maps.npz",
     )
@@ -97,16 +107,33 @@ def _view(run: Run, data: Dataset, picture: Path) -> Tensor:
     return centre_views(pixels, aspect, data.size)
 
 
-def _maps(run: Run, network: nn.Module, seen: tuple[Tensor, Tensor], target: int) -> Floats:
+def _folder_name(picture: Path) -> str:
+    """Of its own for every picture: two classes may both have a 000003.jpg."""
+    path = hashlib.sha256(str(picture.resolve()).encode()).hexdigest()
+    return f"{picture.stem}-{path[:8]}"
+
+
+def _tell_rough(run: Run, arm: str, converged: Bools) -> None:
+    """One line for an arm with maps that are not accurate; one without any has had its own."""
+    names = np.array(run.study.explain.attributions)[~converged]
+    if len(names):
+        run.tell.line(f"{arm}: {', '.join(names.tolist())} did not converge: {ROUGH}")
+
+
+def _maps(
+    run: Run, network: nn.Module, seen: tuple[Tensor, Tensor], target: int
+) -> tuple[Floats, Bools]:
     """(K, H, W): a map under each attribution of the picture; zeros where there is none.
 
-    ``seen`` are the picture and the training images that it is compared with.
+    And (K,) whether each converged; a map there is none of has nothing to converge. ``seen`` are
+    the picture and the training images that it is compared with.
     """
     from headstart.attributions import NoMap, attribute
 
     x, references = seen
     classes = torch.tensor([target], device=x.device)
     maps = np.zeros((len(run.study.explain.attributions), *x.shape[2:]), np.float32)
+    converged = np.ones(len(maps), dtype=bool)
     for k, name in enumerate(run.study.explain.attributions):
         try:
             found = attribute(network, x, classes, name, reference=references)
@@ -114,7 +141,8 @@ def _maps(run: Run, network: nn.Module, seen: tuple[Tensor, Tensor], target: int
             run.tell.line(f"no map: {why}")
         else:
             maps[k] = found.maps[0].cpu().numpy()
-    return maps
+            converged[k] = bool(found.converged[0])
+    return maps, converged
 
 
 def _save_arrays(run: Run, looked: Looked, maps: Floats, photo: Floats) -> None:
@@ -130,9 +158,15 @@ def _save_arrays(run: Run, looked: Looked, maps: Floats, photo: Floats) -> None:
         target=looked.target,
         predicted=looked.predicted,
         probabilities=looked.probabilities,
+        converged=looked.converged,
         picture=photo,
     )
     os.replace(part, looked.arrays)
+
+
+def _marks(converged: Bools) -> tuple[str, ...]:
+    """What is written into each cell of an arm."""
+    return tuple("" if fine else "not converged" for fine in converged)
 
 
 def _draw(run: Run, looked: Looked, maps: Sequence[Floats], photo: Floats) -> None:
@@ -143,6 +177,7 @@ def _draw(run: Run, looked: Looked, maps: Sequence[Floats], photo: Floats) -> No
     for a, arm in enumerate(looked.arms):
         share = percent(float(looked.probabilities[a, looked.target[a]])).replace("\u00a0", " ")
         told = f"{looked.classes[looked.target[a]]} {share}"
-        columns.append(Column((arm_label(arm), told), tuple(coloured(m, photo) for m in maps[a])))
+        pictures = tuple(coloured(m, photo) for m in maps[a])
+        columns.append(Column((arm_label(arm), told), pictures, _marks(looked.converged[a])))
     names = [name.replace("_", " ") for name in run.study.explain.attributions]
     draw_sheet(names, columns, looked.sheet)

@@ -21,6 +21,7 @@ from headstart.types import Floats
 SIDE = 104  # pixels of a picture, as wide as the page shows it
 COLOURS = 32  # of a picture: a quarter of the bytes, and the eye sees no difference
 _NEGATIVE, _POSITIVE = np.array([33, 102, 172.0]), np.array([178, 24, 43.0])
+MARK = (164, 14, 38)  # of a word in a picture that is not to be trusted
 _OUTLINE = (15, 140, 60)
 
 Bools = npt.NDArray[np.bool_]
@@ -56,10 +57,14 @@ def coloured(values: Floats, photo: Floats) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a sheet: its heading in two lines, and a picture (H, W, 3) a row."""
+    """One column of a sheet: its heading in two lines, and a picture (H, W, 3) a row.
+
+    ``marks`` are words to be written below in the pictures, one a row; none without.
+    """
 
     heading: tuple[str, str]
     pictures: tuple[npt.NDArray[np.float64], ...]
+    marks: tuple[str, ...] = ()
 
 
 def draw_sheet(rows: Sequence[str], columns: Sequence[Column], path: Path, side: int = 160) -> Path:
@@ -78,6 +83,9 @@ def draw_sheet(rows: Sequence[str], columns: Sequence[Column], path: Path, side:
         for r, pixels in enumerate(column.pictures):
             picture = _picture(pixels, side, None)
             sheet.paste(picture, (x, top + r * (side + gap)))
+            if r < len(column.marks) and column.marks[r]:
+                at = (x + 4, top + r * (side + gap) + side - 18)
+                draw.text(at, column.marks[r], fill=MARK, font=font)
     return _save(sheet.quantize(256, dither=Image.Dither.NONE), path)
 
 

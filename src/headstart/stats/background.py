@@ -13,14 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstart.stats.bootstrap import DEFAULT, Resampling, mean_replicates
+from headstart.stats.bootstrap import (
+    DEFAULT,
+    Resampling,
+    mean_interval,
+    mean_replicates,
+    units,
+)
 from headstart.stats.hypotheses import chance_test
-from headstart.stats.intervals import Interval, percentile_interval, wilson
+from headstart.stats.intervals import Interval
 from headstart.stats.metrics import balanced_accuracy, confusion_matrix
 from headstart.types import Doubles, Ints
 
 FEWEST = 100  # images with a mask
 FEWEST_PER_CLASS = 5
+SHUFFLES = 2000  # deals of images to groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +59,11 @@ class Reliance:
     """Shares in [0, 1] with 95 % intervals over ``n`` foregrounds.
 
     ``accuracy`` by set; ``gap`` = Mixed-Same − Mixed-Rand (the BG-gap); ``paste_cost`` = original −
-    Mixed-Same; ``skill`` = balanced accuracy of the background alone − 1/K, with the one-sided
-    ``skill_p`` of shuffled answers; ``follows`` = how often a picture of Mixed-Rand on another
-    class's background is called that class, ``expected`` how often it would be if the
-    background made no difference, and ``follows_more`` their difference, NaN without such
-    pictures. ``warnings`` say in one line each why the numbers are weak.
+    Mixed-Same; ``skill`` = balanced accuracy of the background alone − guessing (1 over the classes
+    present), with the one-sided ``skill_p`` of shuffled answers; ``follows`` = how often a picture
+    of Mixed-Rand on another class's background is called that class, ``expected`` how often it
+    would be if the background made no difference, and ``follows_more`` their difference, NaN
+    without such pictures. ``warnings`` say in one line each why the numbers are weak.
     """
 
     accuracy: dict[str, Interval]
@@ -85,7 +92,12 @@ def reliance(answers: Answers, plan: Resampling = DEFAULT) -> Reliance:
     rows = [*right.values(), right["mixed_same"] - right["mixed_rand"]]
     rows.append(right["original"] - right["mixed_same"])
     replicates = mean_replicates(np.stack(rows), plan)
-    means = [percentile_interval(row.mean(), r) for row, r in zip(rows, replicates, strict=True)]
+    count = units(np.ones(len(a.y)), plan)
+    bounds = [(0.0, 1.0)] * len(sets) + [(-1.0, 1.0)] * 2
+    means = [
+        mean_interval(row.mean(), draws, count, ends)
+        for row, draws, ends in zip(rows, replicates, bounds, strict=True)
+    ]
     skill, p = _skill(a, plan)
     follows, expected, more = _follows(a, plan)
     return Reliance(
@@ -110,37 +122,61 @@ def gap_difference(a: Answers, b: Answers, plan: Resampling = DEFAULT) -> Interv
     if not (np.array_equal(a.y, b.y) and np.array_equal(a.background, b.background)):
         raise ValueError("the two classifiers were asked about different pictures")
     gaps = _gaps(a) - _gaps(b)
-    return percentile_interval(float(gaps.mean()), mean_replicates(gaps, plan)[0])
+    count = units(np.ones(len(gaps)), plan)
+    return mean_interval(float(gaps.mean()), mean_replicates(gaps, plan)[0], count)
 
 
 @dataclass(frozen=True)
 class WorstGroup:
-    """The group of images with the lowest accuracy (Sagawa et al., 2020), with Wilson's interval.
+    """The group of images with the lowest accuracy (Sagawa et al., 2020), beside its null.
 
-    ``gap`` is the accuracy over all images minus the group's; ``n`` its images.
+    The least of many shares is low by chance alone. ``expected`` is what it is on average when the
+    same images are dealt to groups of the same sizes at random, and ``p`` in (0, 1] how often it is
+    then as low as here. ``gap`` is the accuracy over all images minus the group's; ``n`` its
+    images.
     """
 
     group: int
-    accuracy: Interval
+    accuracy: float
+    expected: float
+    p: float
     gap: float
     n: int
 
 
-def worst_group(y: npt.ArrayLike, predicted: npt.ArrayLike, groups: npt.ArrayLike) -> WorstGroup:
+def worst_group(
+    y: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    plan: Resampling = DEFAULT,
+) -> WorstGroup:
     """Where a classifier does worst; y, predicted and groups (M,), groups any whole numbers.
 
-    Groups of fewer than five images are passed over, unless all are.
+    Groups of fewer than five images are passed over, unless all are. Of ``plan`` the number of
+    replicates and the seed are used.
     """
-    right = np.asarray(y) == np.asarray(predicted)
+    right = (np.asarray(y) == np.asarray(predicted)).astype(float)
     names, place, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    hits = np.bincount(place, weights=right)
-    shares = hits / sizes
-    large = sizes >= FEWEST_PER_CLASS
-    worst = int(np.argmin(np.where(large, shares, 2.0) if large.any() else shares))
-    low, high = wilson(hits[worst], sizes[worst])
-    found = Interval(float(shares[worst]), float(low), float(high))
-    gap = float(right.mean()) - found.value
-    return WorstGroup(int(names[worst]), found, gap, int(sizes[worst]))
+    large = np.flatnonzero(sizes >= FEWEST_PER_CLASS)
+    kept = large if len(large) else np.arange(len(sizes))
+
+    def shares(dealt: Doubles) -> Doubles:
+        return np.asarray(np.bincount(place, weights=dealt)[kept] / sizes[kept])
+
+    found = shares(right)
+    lowest = float(found.min())
+    rng = np.random.default_rng(plan.seed)
+    times = min(plan.replicates, SHUFFLES)
+    null = np.array([shares(rng.permutation(right)).min() for _ in range(times)])
+    worst = int(kept[found.argmin()])
+    return WorstGroup(
+        group=int(names[worst]),
+        accuracy=lowest,
+        expected=float(null.mean()),
+        p=float((np.sum(null <= lowest + 1e-12) + 1) / (times + 1)),
+        gap=float(right.mean()) - lowest,
+        n=int(sizes[worst]),
+    )
 
 
 def too_few(y: npt.ArrayLike, classes: int) -> tuple[str, ...]:
@@ -163,10 +199,11 @@ def _gaps(a: Answers) -> Doubles:
 
 
 def _skill(a: Answers, plan: Resampling) -> tuple[Interval, float]:
-    """Balanced accuracy of the background alone − 1/K, and its p against shuffled answers.
+    """Balanced accuracy of the background alone − guessing, and its p against shuffled answers.
 
     A balanced accuracy is a mean of ratios of means, so it is resampled as such: hits and images
-    of each class, over the same draws.
+    of each class, over the same draws. It is a mean over the classes that are there, and so is
+    guessing: 1 over their number, in every replicate its own.
     """
     M = confusion_matrix(a.y, a.only_bg, a.classes)
     member = (a.y == np.arange(a.classes)[:, None]).astype(float)  # (K, M)
@@ -174,9 +211,11 @@ def _skill(a: Answers, plan: Resampling) -> tuple[Interval, float]:
     hits, support = np.split(sums, 2)
     recall = np.divide(hits, support, out=np.zeros_like(hits), where=support > 0)
     drawn = (support > 0).sum(axis=0)
-    chance = 1 / a.classes
-    value = float(balanced_accuracy(M)) - chance
-    interval = percentile_interval(value, recall.sum(axis=0) / drawn - chance)
+    present = len(np.unique(a.y))
+    value = float(balanced_accuracy(M)) - 1 / present
+    bounds = (-1 / present, 1 - 1 / present)
+    draws = (recall.sum(axis=0) - 1) / drawn
+    interval = mean_interval(value, draws, units(np.ones(len(a.y)), plan), bounds)
     return interval, chance_test(M, replicates=min(plan.replicates, 10_000), seed=plan.seed).p
 
 
@@ -202,5 +241,6 @@ def _follows(a: Answers, plan: Resampling) -> tuple[float, float, Interval]:
     if not usable.any():
         return np.nan, np.nan, Interval(np.nan, np.nan, np.nan)
     gaps = np.where(usable, follows - expected, np.nan)
-    more = percentile_interval(float(np.nanmean(gaps)), mean_replicates(gaps, plan)[0])
+    draws, count = mean_replicates(gaps, plan)[0], units(usable, plan)
+    more = mean_interval(float(np.nanmean(gaps)), draws, count)
     return float(follows[usable].mean()), float(expected[usable].mean()), more

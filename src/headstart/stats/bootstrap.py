@@ -4,7 +4,8 @@ A difference between two methods varies for two reasons: other test images, and 
 runs. Resampling the images alone calls two equal methods different in 13 to 28 % of studies with
 five seeds; seeds and images must be drawn together (Owen 2007; Owen & Eckles 2012, for crossed
 random effects). Five draws of five seeds still show too little of their variance, so where seeds
-decide the intervals are widened as a t-interval is: see ``few_seeds``.
+decide the intervals are widened as a t-interval is: see ``few_seeds``. Means over few images are
+widened in the same way: see ``mean_interval``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from headstart.types import Doubles, Ints
 # The size of a block of replicates, which bounds the memory. It is a constant because the random
 # draws are made block by block: were it to follow the data, so would the draws.
 BLOCK = 250
+
+FEWEST = 5  # images, or groups of them, below which a mean over images gets no interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +175,41 @@ def mean_replicates(values: npt.ArrayLike, plan: Resampling = DEFAULT) -> Double
     rng = np.random.default_rng(plan.seed)
     draws = (_draw(rng, strata, size) for size in _blocks(plan.replicates))  # (U, b) each
     return np.concatenate([sums @ weights / (sizes @ weights) for weights in draws], axis=1)
+
+
+def units(known: npt.ArrayLike, plan: Resampling = DEFAULT) -> int:
+    """How many units (images, or groups of the plan) the images of (M,) ``known`` make."""
+    used = np.flatnonzero(np.asarray(known, bool))
+    return len(used) if plan.groups is None else len(np.unique(np.asarray(plan.groups)[used]))
+
+
+def mean_interval(
+    value: float,
+    replicates: npt.ArrayLike,
+    count: int,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval:
+    """The 95 % interval of a mean over ``count`` units, or of a function of such means.
+
+    Percentiles of the replicates (B,), stretched around the value by ``few_units`` and cut at
+    ``bounds``. With fewer than ``FEWEST`` units the limits are NaN: nothing may be concluded.
+    """
+    if count < FEWEST:
+        return Interval(float(value), np.nan, np.nan)
+    wider = few_units(count)
+    found = percentile_interval(value, replicates)
+    low, high = (float(np.clip(value + wider * (end - value), *bounds)) for end in found[1:])
+    return Interval(float(value), low, high)
+
+
+def few_units(count: int) -> float:
+    """How much wider than the percentile interval a fair one is, because units are few; > 1.
+
+    n units drawn from n show (n − 1)/n of their variance, and a variance known from n values asks
+    for t with n − 1 degrees of freedom, not z: t(.975, n − 1)/1.96 · √(n/(n − 1)).
+    """
+    quantile = stats.t.ppf(0.975, count - 1) / stats.norm.ppf(0.975)
+    return float(quantile * np.sqrt(count / (count - 1)))
 
 
 def estimate(replicates: Doubles, per_seed: Doubles) -> Estimate:

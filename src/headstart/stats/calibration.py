@@ -14,8 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstart.stats.bootstrap import DEFAULT, Resampling, mean_replicates
-from headstart.stats.intervals import Interval, percentile_interval
+from headstart.stats.bootstrap import (
+    DEFAULT,
+    FEWEST,
+    Resampling,
+    mean_interval,
+    mean_replicates,
+    units,
+)
+from headstart.stats.intervals import Interval
 from headstart.types import Doubles
 
 SENTENCES = {
@@ -31,17 +38,16 @@ SENTENCES = {
 """What each verdict says, about two methods."""
 
 ALIKE = 0.5  # a calibrated similarity that is surely above it is "the same things"
-FEWEST = 5  # images without which no interval is worth showing
 
 
 @dataclass(frozen=True)
 class Calibrated:
     """A calibrated similarity with its 95 % interval over images, and what it rests on.
 
-    ``between``, ``floor``, ``ceiling`` and ``within`` are means of the raw similarity over the
-    same ``n`` images; ``value``, ``low`` and ``high`` are on the calibrated scale. NaN where not
-    known: the calibrated values need a ceiling that is surely above the floor. ``verdict`` is a
-    key of ``SENTENCES``, ``sentence`` its text.
+    ``between`` and ``floor`` are means of the raw similarity over the same ``n`` images,
+    ``ceiling`` the geometric mean of the two methods' own; ``value``, ``low`` and ``high`` are on
+    the calibrated scale. NaN where not known: the calibrated values need two ceilings that are
+    surely above the floor. ``verdict`` is a key of ``SENTENCES``, ``sentence`` its text.
     """
 
     value: float
@@ -50,7 +56,6 @@ class Calibrated:
     between: float
     floor: float
     ceiling: float
-    within: float
     n: int
     verdict: str
     sentence: str
@@ -76,57 +81,75 @@ def strongest_null(nulls: Mapping[str, npt.ArrayLike]) -> tuple[str, Doubles]:
 def calibrate(
     between: npt.ArrayLike,
     floor: npt.ArrayLike,
-    ceiling: npt.ArrayLike | None,
-    within: npt.ArrayLike | None = None,
+    ceilings: tuple[npt.ArrayLike, npt.ArrayLike] | None,
     plan: Resampling = DEFAULT,
 ) -> Calibrated:
     """Where two methods' similarity stands between that of untrained networks and of two seeds.
+
+    Two methods that look at the same things are alike only as far as each is like itself: were
+    their maps one common map under noise, their correlation would be √(r_A · r_B), where r_A and
+    r_B are those of two seeds of each (Spearman, 1904, correction for attenuation). So that is
+    the ceiling, and a method that is merely noisier is not thereby different.
 
     Args:
         between: similarity of the two methods on each image, (M,); NaN without a map.
         floor: the same of a trained and an untrained network (or of two untrained ones), (M,);
             better the highest of several nulls, see ``strongest_null``.
-        ceiling: the same of two seeds of one method, (M,); None where no method has two seeds.
-        within: what ``between`` must lie below for "different things": a mean of both methods'
-            own likeness across seeds; without it the ceiling.
-        plan: the bootstrap over images, percentile and paired: all means of a replicate are over
-            the same images. Images with a NaN anywhere are left out. Seeds are not resampled.
+        ceilings: the same of two seeds of each method, (M,) both; None, or one that is all NaN,
+            where a method has no second seed with maps.
+        plan: the bootstrap over images, paired: all means of a replicate are over the same images.
+            Images with a NaN anywhere are left out. Seeds are not resampled.
 
-    "same" if the lower limit is above 0.5; else "different" if within − between is above 0 with
+    "not_reproducible" unless each method's own ceiling is above the floor with its whole interval;
+    "same" if the lower limit is above 0.5; else "different" if ceiling − between is above 0 with
     its whole interval; else "unclear". Raises ``ValueError`` for arrays of different lengths.
     """
-    top = between if ceiling is None else ceiling
-    own = top if within is None else within
-    table = np.stack([np.asarray(row, float) for row in (between, floor, top, own)])
+    own = ceilings or ()
+    table = np.stack([np.asarray(row, float) for row in (between, floor, *own)])
+    if not np.isfinite(table[2:]).any(axis=1).all():  # a second seed that has no map at all
+        table = table[:2]
     known = np.isfinite(table).all(axis=0)
-    n = int(known.sum())
+    n, count = int(known.sum()), units(known, plan)
     if n == 0:
-        return _uncalibrated(np.full(4, np.nan), 0, "no_maps")
+        return _uncalibrated(np.full(3, np.nan), 0, "no_maps")
     observed = table[:, known].mean(axis=1)
-    if ceiling is None:
-        return _uncalibrated(np.append(observed[:2], [np.nan, np.nan]), n, "no_ceiling")
-    if n < FEWEST:
-        return _uncalibrated(observed, n, "no_maps")
-    s, f, c, w = mean_replicates(table, plan)
-    span = percentile_interval(observed[2] - observed[1], c - f)
-    if span.low <= 0:
-        return _uncalibrated(observed, n, "not_reproducible")
-    value = float(observed[0] - observed[1]) / span.value
+    if len(table) == 2:
+        return _uncalibrated(np.append(observed, np.nan), n, "no_ceiling")
+    raw = np.append(observed[:2], _geometric(observed[2:]))
+    if count < FEWEST:
+        return _uncalibrated(raw, n, "no_maps")
+    draws = mean_replicates(table, plan)
+    if not _reproducible(observed, draws, count):
+        return _uncalibrated(raw, n, "not_reproducible")
+    (s, f), c = draws[:2], _geometric(draws[2:])
     # A replicate without a span has no scale; such ones are beyond the interval that was tested.
     scaled = (s - f)[c > f] / (c - f)[c > f]
-    value, low, high = percentile_interval(value, scaled)
-    below = percentile_interval(observed[3] - observed[0], w - s)
-    verdict = "same" if low > ALIKE else "different" if below.low > 0 else "unclear"
-    return _calibrated(Interval(value, low, high), observed, n, verdict)
+    value = float((raw[0] - raw[1]) / (raw[2] - raw[1]))
+    found = mean_interval(value, scaled, count)
+    below = mean_interval(raw[2] - raw[0], c - s, count)
+    verdict = "same" if found.low > ALIKE else "different" if below.low > 0 else "unclear"
+    return _calibrated(found, raw, n, verdict)
 
 
-def _uncalibrated(observed: Doubles, n: int, verdict: str) -> Calibrated:
-    return _calibrated(Interval(np.nan, np.nan, np.nan), observed, n, verdict)
+def _geometric(means: Doubles) -> Doubles:
+    """√(r_A · r_B) of the two rows (2, …); 0 where one is below 0."""
+    a, b = np.maximum(means, 0)
+    return np.asarray(np.sqrt(a * b))
+
+
+def _reproducible(observed: Doubles, draws: Doubles, count: int) -> bool:
+    """Whether each method's two seeds are surely more alike than the floor."""
+    spans = zip(observed[2:] - observed[1], draws[2:] - draws[1], strict=True)
+    return all(mean_interval(value, some, count).low > 0 for value, some in spans)
+
+
+def _uncalibrated(raw: Doubles, n: int, verdict: str) -> Calibrated:
+    return _calibrated(Interval(np.nan, np.nan, np.nan), raw, n, verdict)
 
 
 def _calibrated(scaled: Interval, raw: Doubles, n: int, verdict: str) -> Calibrated:
-    between, floor, ceiling, within = (float(x) for x in raw)
-    return Calibrated(*scaled, between, floor, ceiling, within, n, verdict, SENTENCES[verdict])
+    between, floor, ceiling = (float(x) for x in raw)
+    return Calibrated(*scaled, between, floor, ceiling, n, verdict, SENTENCES[verdict])
 
 
 @dataclass(frozen=True)
@@ -156,10 +179,13 @@ def sanity(
     gaps = np.full(1, np.nan)
     if across_seeds is not None:
         gaps = np.asarray(across_seeds, float) - np.asarray(to_random, float)
-    n = int(np.isfinite(gaps).sum())
-    if n < FEWEST:
+    known = np.isfinite(gaps)
+    n = int(known.sum())
+    count = units(known, plan) if n else 0
+    if count < FEWEST:
         return Sanity(np.nan, np.nan, np.nan, n, None, "not run: it needs two seeds and their maps")
-    value, low, high = percentile_interval(float(np.nanmean(gaps)), mean_replicates(gaps, plan)[0])
+    draws = mean_replicates(gaps, plan)[0]
+    value, low, high = mean_interval(float(np.nanmean(gaps)), draws, count)
     if low > 0:
         return Sanity(value, low, high, n, True, "the maps depend on what the network learned")
     line = "insensitive: the maps are as alike under random weights as across two seeds"

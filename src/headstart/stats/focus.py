@@ -8,11 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from headstart.stats.bootstrap import DEFAULT, Resampling, mean_replicates
-from headstart.stats.intervals import Interval, percentile_interval
+from headstart.stats.bootstrap import (
+    DEFAULT,
+    FEWEST,
+    Resampling,
+    mean_interval,
+    mean_replicates,
+    units,
+)
+from headstart.stats.intervals import Interval
 from headstart.types import Doubles
 
-FEWEST = 2  # images from which an interval can be made
 VERDICTS = ("more", "less", "no more", "not measured")
 Mask = npt.NDArray[np.bool_]
 
@@ -23,16 +29,18 @@ def means(
     """The mean of each (M,) row with its 95 % bootstrap interval over images.
 
     ``use`` (M,) picks images, those answered correctly for instance; ``plan.groups`` is (M,).
-    Images with a NaN in any row are left out of all. With fewer than two images all is NaN.
+    Images with a NaN in any row are left out of all. Without an image all is NaN; with fewer than
+    five units (images, or groups) the limits are.
     """
     table = _picked(np.stack(list(values.values())), use)
     known = np.isfinite(table).all(axis=0)
-    if known.sum() < FEWEST:
+    if not known.any():
         return dict.fromkeys(values, Interval(np.nan, np.nan, np.nan))
     replicates = mean_replicates(table, plan)
     observed = table[:, known].mean(axis=1)
     rows = zip(values, observed, replicates, strict=True)
-    return {name: percentile_interval(value, draws) for name, value, draws in rows}
+    count = units(known, plan)
+    return {name: mean_interval(value, draws, count) for name, value, draws in rows}
 
 
 @dataclass(frozen=True)
@@ -62,18 +70,14 @@ def looks(
     ``use`` (M,) picks images. Images left out of either are left out of both.
     """
     gaps = _picked(np.asarray(lift, float) - np.asarray(untrained, float), use)
-    n = int(np.isfinite(gaps).sum())
-    if n < FEWEST:
-        sentence = f"was not measured: only {n} of the images have a map and a mask"
-        return Looks(
-            np.nan,
-            np.nan,
-            np.nan,
-            n,
-            "not measured",
-            sentence,
-        )
-    value, low, high = percentile_interval(float(np.nanmean(gaps)), mean_replicates(gaps, plan)[0])
+    known = np.isfinite(gaps)
+    n, count = int(known.sum()), units(known, plan)
+    if count < FEWEST:
+        what = "images" if count == n else "groups of images"
+        sentence = f"was not measured: fewer than {FEWEST} {what} have a map and a mask"
+        return Looks(np.nan, np.nan, np.nan, n, "not measured", sentence)
+    draws = mean_replicates(gaps, plan)[0]
+    value, low, high = mean_interval(float(np.nanmean(gaps)), draws, count)
     verdict = "more" if low > 0 else "less" if high < 0 else "no more"
     tail = f", as far as {n} images can tell" if verdict == "no more" else ""
     sentence = f"looks at the object {verdict} than an untrained network does{tail}"
