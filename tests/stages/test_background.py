@@ -15,7 +15,7 @@ from made_atlas import SIDE, atlas, cell, noise, open_data
 from torch import Tensor, nn
 
 from headstart.data.cache import PixelCache
-from headstart.stages.background import _centre_row, _said, background_rows, centre_rows
+from headstart.stages.background import _centre_row, _said, _scenes, background_rows, centre_rows
 from headstart.stages.maps import Atlas, Bools
 from headstart.stats.intervals import Interval
 from headstart.types import Ints
@@ -120,6 +120,30 @@ def test_the_background_tells_the_class_by_interval_and_test(
     gap, skill = Interval(0.01, -0.02, 0.04), Interval(0.05, low, 0.1)
     said = _said(SimpleNamespace(gap=gap, skill=skill, skill_p=p))  # type: ignore[arg-type]
     assert said.endswith("the background alone tells it the class") == told
+
+
+def test_groups_are_donors_of_others_and_drawn_as_wholes(tmp_path: Path) -> None:
+    """Photos in pairs: no pair member stands on the other's scene, and the worst pair is told."""
+    made = coloured(tmp_path)
+    index, study = made.data.index, made.run.study
+    groups = index.groups.copy()
+    groups[made.positions] = 1000 + np.arange(len(made.positions)) // 7
+    named = study.model_copy(update={"data": study.data.model_copy(update={"groups": "folder"})})
+    made = replace(
+        made,
+        run=replace(made.run, study=named),
+        data=replace(made.data, index=replace(index, groups=groups)),
+    )
+    scenes = _scenes(made, Middle())  # type: ignore[arg-type]
+    assert not isinstance(scenes, str)
+    own = groups[scenes.positions]
+    assert (own[scenes.composites.same] != own).all()
+    assert (own[scenes.composites.rand] != own).all()
+    rows = {row["arm"]: row for row in background_rows(made, Middle())["background"]}  # type: ignore[arg-type]
+    worst = rows[OBJECT]["worst_group"]
+    assert (worst["accuracy"], worst["expected"], worst["p"], worst["images"]) == (1, 1, 1, 7)
+    assert rows[SCENE]["gap"]["low"] > 0
+    assert rows[SCENE]["seed"] == 0
 
 
 def test_images_of_few_groups_are_not_judged() -> None:
