@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from headstart.bench.rivals import wait
 from headstart.config import StudyError
+from headstart.data.workers import usable_cores
 from headstart.nn.encoder import Encoder
 
 PEERS = ("lightly",)
@@ -72,7 +73,7 @@ class Peer:
             batch_size=batch_size,
             sampler=endless,
             drop_last=True,
-            num_workers=len(os.sched_getaffinity(0)),
+            num_workers=usable_cores(),
         )
         return iter(loader)
 
