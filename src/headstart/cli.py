@@ -366,10 +366,11 @@ def bench(  # noqa: PLR0913 - the signature is the command line
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Time training on this machine: against the bare network, and against a peer."""
-    from headstart.bench.run import Options, write_bench
+    from headstart.bench.run import Options
     from headstart.bench.run import bench as measure
     from headstart.bench.table import bench_table, limit
     from headstart.config import StudyError
+    from headstart.store import write_json
     from headstart.terminal import Terminal
 
     flags = {
@@ -388,7 +389,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
     terminal.show(bench_table(found))
     terminal.line(limit(found))
     if json is not None:
-        write_bench(found, json)
+        write_json(json, found)
 
 
 @app.command()

@@ -77,7 +77,7 @@ def test_bench_draws_photographs_and_runs_the_peer_beside(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--method", "mocoo"], "--method mocoo: not one of byol, moco, simclr, simsiam"),
+        (["--method", "mocoo"], "--method: unknown 'mocoo'; did you mean 'moco'?"),
         (["--peer", "solo"], "--peer solo: the known peer is lightly"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--batch-size", "500"], "are fewer than a batch of 500"),

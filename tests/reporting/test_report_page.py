@@ -14,7 +14,6 @@ import pytest
 from made_results import Knobs, build, draw_pictures
 
 from headstart.reporting import figures
-from headstart.reporting.atomic import write_bytes
 from headstart.reporting.inline import LONGEST_SIDE, picture_uri
 from headstart.reporting.page import write_report
 
@@ -312,18 +311,3 @@ def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "outside.png")
     os.symlink(tmp_path / "outside.png", tmp_path / "run" / "inside.png")
     assert picture_uri(tmp_path / "run", "inside.png") is None
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write_bytes(tmp_path / "report.html", b"old")
-
-    def refuse(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from headstart.methods import METHODS
 from headstart.nn.encoder import Encoder, build_encoder
 from headstart.stages.pretrain import Job
 from headstart.stages.run import Dataset, Run, Tell
-from headstart.store import Store, write_json
+from headstart.store import Store
 from headstart.types import DatasetIndex, Doubles
 
 PHOTO_SIDE = 400  # short side of the generated photographs, pixels
@@ -59,7 +60,8 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
         StudyError: an unknown method or peer, or fewer images than a batch.
     """
     if options.method not in METHODS:
-        raise StudyError(f"--method {options.method}: not one of {', '.join(sorted(METHODS))}")
+        near = get_close_matches(options.method, METHODS, n=1, cutoff=0)[0]
+        raise StudyError(f"--method: unknown '{options.method}'; did you mean '{near}'?")
     if options.peer:
         check_peer(options.peer)
     run = Run(study, out, Store(out), Engine(study.engine), tell)
@@ -69,11 +71,6 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
     found = _parts(run, job, paths, _encoder(run))
     tell.line("timing the training in turns with the bare network")
     return found | _race(job, folder, options) | _machine(run, job, options)
-
-
-def write_bench(found: dict[str, Any], path: Path) -> None:
-    """Store what ``bench`` found as JSON."""
-    write_json(path, found)
 
 
 def _draw_photos(study: Study, out: Path, tell: Tell) -> Path:

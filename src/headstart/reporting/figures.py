@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.files import write_bytes
 from headstart.reporting import tables, words
-from headstart.reporting.atomic import write_bytes
 from headstart.reporting.marks import (
     BAND,
     INK,
@@ -208,6 +208,7 @@ def save(chart: Chart, folder: Path, name: str) -> str:
     import vl_convert
 
     drawn = svg(chart)
+    folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"{name}.svg", drawn.encode())
     write_bytes(folder / f"{name}.png", vl_convert.svg_to_png(drawn, scale=2))
     return drawn

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.files import write_bytes
 from headstart.reporting import answer, figures, looks, tables, validity, views
-from headstart.reporting.atomic import write_bytes
 from headstart.reporting.inline import inline_svg, picture_uri
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def write_report(results: tables.Results, run: Path) -> Path:
         name: inline_svg(svg, name, view["captions"][name]["title"]) for name, svg in drawn.items()
     }
     page = _environment(markdown=False).get_template("report.html").render(view)
-    return write_bytes(run / "report.html", page.encode())
+    path = run / "report.html"
+    write_bytes(path, page.encode())
+    return path
 
 
 def _write_figures(results: tables.Results, folder: Path) -> dict[str, str]:
