@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt"},
+    {"files", "interrupt", "registry"},
     {"types", "config"},
     {"nn", "data"},
     {"methods", "attributions", "stats", "reporting"},
