@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.config import Study, build_study, demo
+from headstart.config import Study, demo
 from headstart.engine import Engine
 from headstart.nn.neighbours import knn_accuracy
+from headstart.recipes import build_study
+from headstart.runtime.networks import load_encoder, outputs
+from headstart.runtime.run import Run, Silence
 from headstart.stages.index import index
-from headstart.stages.networks import load_encoder, outputs
 from headstart.stages.pretrain import pretrain, start
-from headstart.stages.run import Run, Silence
 from headstart.store import Entry, Store
 
 VARIANTS = {

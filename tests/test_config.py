@@ -19,12 +19,12 @@ from headstart.config import (
     Study,
     StudyError,
     View,
-    _merge,
-    build_study,
+    merge_settings,
     read_assignment,
     read_study_file,
 )
 from headstart.methods import METHODS
+from headstart.recipes import build_study, resolve_recipe
 
 
 def fault(settings: dict[str, Any], source: str = "study.yaml") -> str:
@@ -77,12 +77,12 @@ def test_presets_are_valid_with_every_method(name: str) -> None:
     study = build_study([(name, PRESETS[name]())])
     assert set(study.methods) == set(METHODS)
     for method in study.methods:
-        assert isinstance(study.recipe(method), Recipe)
+        assert isinstance(resolve_recipe(study, method), Recipe)
 
 
 def test_merging_leaves_its_inputs_alone() -> None:
     base, over = {"a": {"b": 1}}, {"a": {"c": 2}}
-    assert _merge(base, over) == {"a": {"b": 1, "c": 2}}
+    assert merge_settings(base, over) == {"a": {"b": 1, "c": 2}}
     assert base == {"a": {"b": 1}}
     assert over == {"a": {"c": 2}}
 
@@ -97,8 +97,8 @@ def test_selecting_methods_keeps_their_settings(chosen: Any) -> None:
 def test_a_method_without_settings_is_written_with_nothing_after_the_colon() -> None:
     text = "methods:\n  moco:\n  simclr:\n    optim:\n"
     study = build_study([("file", yaml.safe_load(text))])
-    assert study.recipe("moco") == Study().recipe("moco")
-    assert study.recipe("simclr") == Study().recipe("simclr")
+    assert resolve_recipe(study, "moco") == resolve_recipe(Study(), "moco")
+    assert resolve_recipe(study, "simclr") == resolve_recipe(Study(), "simclr")
 
 
 # --- wrong values ------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_settings_of_a_method_reach_its_recipe_in_the_types_of_its_signature() -
     changes = {"queue": "512", "hidden": 64, "optim": {"lr": "1e-3"}, "views": {"hue": 0.2}}
     changes["view2"] = {"blur_p": 0}
     study = build_study([("file", {"methods": {"moco": changes}})])
-    recipe = study.recipe("moco")
+    recipe = resolve_recipe(study, "moco")
     assert recipe.settings["queue"] == 512
     assert recipe.settings["hidden"] == 64
     assert recipe.settings["momentum"] == 0.99  # untouched
@@ -375,7 +375,7 @@ def test_no_settings_raise_anything_but_a_study_error(nested: dict[str, Any]) ->
 
 def recipe(method: str, name: str, epochs: int = 200) -> Recipe:
     study = {"pretrain": {"recipe": name, "epochs": epochs}}
-    return build_study([("study", study)]).recipe(method)
+    return resolve_recipe(build_study([("study", study)]), method)
 
 
 STRONG = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}

@@ -10,13 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headstart.config import (
-    PRESETS,
-    build_study,
-    read_study_file,
-    recipe_table,
-    settings_table,
-)
+from headstart.config import PRESETS, read_study_file, settings_table
+from headstart.recipes import build_study, recipe_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")

@@ -23,7 +23,8 @@ from headstart import engine, interrupt
 from headstart.config import EngineSettings, Optim, StudyError
 from headstart.data.batches import Images, Order, ViewPairs
 from headstart.engine import Engine, Reading, Training, gradient_norm
-from headstart.methods import METHODS, Method
+from headstart.methods import METHODS
+from headstart.methods.base import Method
 from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
 
 torch.set_num_threads(1)
@@ -327,7 +328,7 @@ def test_a_schedulers_variables_change_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_ends_of_epochs_cost_at_most_a_hundredth(tmp_path: Path) -> None:
-    asked = replace(training(Line(), 10), epoch=1)
+    asked = replace(training(Line(), 10), epoch_steps=1)
     checkpoints = engine.Checkpoints(asked, Notes(), tmp_path, 60.0, print)
     zero = torch.zeros(())
     checkpoints.saved -= 40
@@ -387,7 +388,7 @@ def test_checkpoints_are_written_when_due_and_never_half(
 
 
 def test_ends_of_epochs_are_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = replace(training(Line(), 10), epoch=4, batch=killed_at(9, points))
+    asked = replace(training(Line(), 10), epoch_steps=4, batch=killed_at(9, points))
     with pytest.raises(PowerCutError):
         Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
     assert not list(tmp_path.iterdir())  # two epochs within 30 s

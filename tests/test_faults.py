@@ -398,7 +398,7 @@ def test_a_finetuning_that_does_not_fit_names_its_own_setting(
 
 
 def test_images_asked_at_once_become_fewer_where_memory_is_short(tmp_path: Path) -> None:
-    from headstart.stages.networks import outputs
+    from headstart.runtime.networks import outputs
 
     run = tiny_study.open_run(tiny_study.study(encoder={"image_size": 16}), tmp_path)
     data = tiny_study.made_data(run, pool=40)

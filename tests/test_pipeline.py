@@ -21,6 +21,7 @@ import tiny_study
 from headstart import pipeline
 from headstart.config import Study, StudyError
 from headstart.pipeline import run_study
+from headstart.recipes import resolve_recipe
 from headstart.stages import report as report_stage
 
 torch.set_num_threads(1)
@@ -154,10 +155,11 @@ def test_a_changed_setting_makes_anew_what_depends_on_it(
     def names(of: Any) -> set[str]:
         data = pipeline.index(of)
         begin = pipeline.start(of, 0, "random")
-        from headstart.stages.pretrain import Job, fit_to_pool
+        from headstart.recipes import fit_to_pool
+        from headstart.stages.pretrain.job import Job
 
         pool = data.pool(True)
-        recipe, _ = fit_to_pool(of.study.recipe("simclr"), len(pool))
+        recipe, _ = fit_to_pool(resolve_recipe(of.study, "simclr"), len(pool))
         job = Job(of, data, "simclr", 0, recipe, pool)
         entry = of.store.entry("pretrain", "simclr", job.settings(), [data.entry, begin])
         return {f"index {data.entry.key}", f"pretrain/random {begin.key}", f"simclr {entry.key}"}

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.config import Study, build_study
+from headstart.config import Study
 from headstart.data.cache import PixelCache
 from headstart.engine import Engine
 from headstart.nn.encoder import Encoder
+from headstart.recipes import build_study
+from headstart.runtime.run import Cell, Dataset, Run, Silence, Tell
 from headstart.stages.classify import classify
 from headstart.stages.evaluate import evaluate
 from headstart.stages.extract import extract
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
-from headstart.stages.run import Cell, Dataset, Run, Silence, Tell
 from headstart.store import Entry, Store
 from headstart.types import DatasetIndex, Predictions
 

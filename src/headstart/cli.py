@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from headstart.config import Study
     from headstart.stages.report import Outcome
 
-UNTRAINED = ("random", "majority", "start")  # methods that nothing can go wrong with
-
 app = typer.Typer(
     help="Does self-supervised pretraining give my classifier a head start? Two folders of images "
     "in, one honest report out.",
@@ -190,7 +188,7 @@ def compare(
     """
     from json import dumps
 
-    from headstart.stages.predictions import compare_paths, write_comparison
+    from headstart.stages.compare import compare_paths, write_comparison
 
     compared = compare_paths(paths, baseline, margin, are_files=predictions)
     if out is not None:
@@ -231,13 +229,13 @@ def check(  # noqa: PLR0913 - the signature is the command line
     flags = {"data.unlabeled": unlabeled, "data.labeled": labeled, "data.groups": groups}
     terminal = Terminal()
     with terminal:
-        checked = check_study(_study("standard", study, set_ or [], flags), out, terminal)
-    terminal.show(card_table(checked.card["data"]))
-    for line in checked.card["lines"]:
+        card, path = check_study(_study("standard", study, set_ or [], flags), out, terminal)
+    terminal.show(card_table(card.data))
+    for line in card.lines:
         terminal.line(line)
-    terminal.line(f"Data card: {checked.path}")
+    terminal.line(f"Data card: {path}")
     if json:
-        print(checked.path)
+        print(path)
 
 
 @app.command()
@@ -309,18 +307,22 @@ def _explain_image(
 
     terminal = Terminal()
     with terminal:
-        looked = explain_image(folder, image, target, layers, terminal)
+        explained = explain_image(folder, image, target, layers, terminal)
     rows = [
-        (arm, looked.classes[p], shares[p], looked.classes[t], shares[t])
+        (arm.label, explained.classes[p], shares[p], explained.classes[t], shares[t])
         for arm, p, t, shares in zip(
-            looked.arms, looked.predicted, looked.target, looked.probabilities, strict=True
+            explained.arms,
+            explained.predicted,
+            explained.target,
+            explained.probabilities,
+            strict=True,
         )
     ]
     terminal.show(answers_table(rows))
-    terminal.line(f"Maps side by side: {looked.sheet}")
-    terminal.line(f"Arrays: {looked.arrays}")
+    terminal.line(f"Maps side by side: {explained.sheet}")
+    terminal.line(f"Arrays: {explained.arrays}")
     if json:
-        print(looked.arrays)
+        print(explained.arrays)
 
 
 def _draw_bags(folder: Path, shortcut: float, seed: int) -> None:
@@ -406,7 +408,8 @@ def presets() -> None:
 @app.command()
 def settings() -> None:
     """List every setting of the study file: its default and meaning, and the methods' recipes."""
-    from headstart.config import recipe_table, settings_table
+    from headstart.config import settings_table
+    from headstart.recipes import recipe_table
 
     for name, default, meaning in settings_table():
         typer.echo(f"{name} = {default}" + (f"  # {meaning}" if meaning else ""))
@@ -475,12 +478,19 @@ def _run(study: Study, out: Path, *, json: bool) -> int:
 
 def _judged(outcome: Outcome, terminal: Any) -> int:
     """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
-    trained = [arm for arm in outcome.results["arms"] if arm["method"] not in UNTRAINED]
+    trained = [arm for arm in outcome.results["arms"] if _trained(arm["method"], arm["protocol"])]
     lost = [arm for arm in trained if arm["status"] != "ok"]
     names = dict.fromkeys(f"{arm['method']}/{arm['protocol']} (seed {arm['seed']})" for arm in lost)
     if names:
         terminal.line(f"Warning: not judged, see the report for why: {', '.join(names)}")
     return int(bool(trained) and len(lost) == len(trained))
+
+
+def _trained(method: str, protocol: str) -> bool:
+    """Whether training could go wrong: an encoder or a classifier was trained for it."""
+    from headstart.arms import PROTOCOLS, is_pretrained
+
+    return is_pretrained(method) or PROTOCOLS[protocol].trained
 
 
 def _say(outcome: Outcome, terminal: Any) -> None:
@@ -496,7 +506,8 @@ def _say(outcome: Outcome, terminal: Any) -> None:
 def _study(preset: str, file: Path | None, assignments: list[str], flags: dict[str, Any]) -> Study:
     from difflib import get_close_matches
 
-    from headstart.config import PRESETS, StudyError, build_study, read_study_file
+    from headstart.config import PRESETS, StudyError, read_study_file
+    from headstart.recipes import build_study
 
     if preset not in PRESETS:
         near = get_close_matches(preset, PRESETS, n=1)

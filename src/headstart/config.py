@@ -7,7 +7,7 @@ names the nearest known one. Nothing here imports torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -252,6 +252,8 @@ class EngineSettings(Frozen):
     """CPU threads; by default as many as cores."""
     compile: bool = False
     """Whether to use torch.compile."""
+    executor: str = "serial"
+    """Where the encoders of a study are trained and judged: serial, one after the other here."""
 
 
 class Study(Frozen):
@@ -287,10 +289,6 @@ class Study(Frozen):
         if not values or len(set(values)) != len(values):
             raise ValueError("needs at least one value, and each only once")
         return tuple(sorted(values))
-
-    def recipe(self, method: str) -> Recipe:
-        """The named method's recipe with this study's changes, checked against its signature."""
-        return resolve_recipe(self, method)
 
 
 # --- presets -----------------------------------------------------------------------------------
@@ -386,37 +384,6 @@ _NOT_YAML = (
 )
 
 
-def build_study(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Study:
-    """Merge layers of settings, later over earlier, and check the whole.
-
-    Naming methods selects them; only ``--set methods.moco.queue=512`` changes one and keeps the
-    others.
-
-    Args:
-        layers: pairs of where the settings come from (for the error line) and the nested settings.
-
-    Raises:
-        StudyError: one line naming the key, what is wrong with it, and the nearest known key.
-    """
-    study = Study()
-    merged: dict[str, Any] = {"methods": study.methods}
-    for source, layer in layers:
-        named = layer.get("methods")
-        merged = _merge(merged, layer)
-        if isinstance(named, Mapping) and not source.startswith("--set"):
-            merged["methods"] = {name: merged["methods"][name] for name in named}
-        try:
-            study = Study.model_validate(merged)
-        except ValidationError as error:
-            raise StudyError(f"{source}: {explain_validation(error, Study)}") from None
-        for method in study.methods:
-            try:
-                study.recipe(method)
-            except StudyError as error:
-                raise StudyError(f"{source}: {error}") from None
-    return study
-
-
 def read_study_file(path: Path) -> dict[str, Any]:
     """The nested settings of a YAML study file; relative paths are taken from its folder.
 
@@ -501,7 +468,7 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dictionaries joined; a list of methods selects, and keeps what was set of them."""
     merged = dict(base)
     for key, value in over.items():
@@ -510,7 +477,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             known = merged.get("methods", {})
             merged[key] = {name: known.get(name, {}) for name in chosen}
         elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge_settings(merged[key], value)
         else:
             merged[key] = value
     return merged
@@ -526,113 +493,16 @@ def settings_table(model: type[BaseModel] = Study, prefix: str = "") -> list[tup
             continue
         default = field.get_default(call_default_factory=True)
         meaning = " ".join((field.description or "").replace("``", "`").split())
-        rows.append((f"{prefix}{name}", _plain(default), meaning))
+        rows.append((f"{prefix}{name}", plain_setting(default), meaning))
     return rows
 
 
-def recipe_table() -> list[tuple[str, str, str]]:
-    """Every method's settings as (dotted name, ``small`` recipe, ``paper`` recipe)."""
-    from headstart.methods import METHODS
-
-    rows = []
-    for method in METHODS:
-        small, paper = (
-            resolve_recipe(build_study([("", {"pretrain": {"recipe": recipe}})]), method)
-            for recipe in ("small", "paper")
-        )
-        for one, other in zip(_flat(small), _flat(paper), strict=True):
-            rows.append((f"methods.{method}.{one[0]}", one[1], other[1]))
-    return rows
-
-
-def _flat(recipe: Recipe) -> list[tuple[str, str]]:
-    """A recipe as dotted names and plain values."""
-    rows = [(name, _plain(value)) for name, value in recipe.settings.items()]
-    for part in ("optim", "view1", "view2"):
-        values = getattr(recipe, part).model_dump()
-        rows += [(f"{part}.{name}", _plain(value)) for name, value in values.items()]
-    return rows
-
-
-def _plain(value: Any) -> str:
-    """A default as a study file would spell it."""
+def plain_setting(value: Any) -> str:
+    """A value as a study file would spell it."""
     if isinstance(value, dict):
         return "[" + ", ".join(value) + "]"
     if isinstance(value, tuple):
-        return "[" + ", ".join(_plain(part) for part in value) + "]"
+        return "[" + ", ".join(plain_setting(part) for part in value) + "]"
     if isinstance(value, float):
         return f"{value:.4g}"
     return {"None": "none", "True": "true", "False": "false"}.get(str(value), str(value))
-
-
-# --- recipes -----------------------------------------------------------------------------------
-
-
-_PARTS = ("optim", "view1", "view2", "views")
-
-
-def resolve_recipe(study: Study, method: str) -> Recipe:
-    """A method's own recipe (``small`` or ``paper``) under the study's changes.
-
-    Changes are the method's keyword arguments, and ``optim``, ``view1``, ``view2``, or ``views``
-    for both.
-
-    Raises:
-        StudyError: unknown method or setting, or a value outside its limits.
-    """
-    from headstart.methods import METHODS
-
-    if method not in METHODS:
-        near = get_close_matches(method, METHODS, n=1)
-        names = ", ".join(f"'{name}'" for name in METHODS)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise StudyError(f"methods: '{method}' is not one of {names}{hint}")
-    kind = METHODS[method]
-    recipe = kind.recipe(study.pretrain.recipe, study.pretrain.epochs)
-    changes = dict(study.methods.get(method, {}))
-    given = {name: _settings_in(changes.pop(name, None), method, name) for name in _PARTS}
-    parts = {name: {**given["views"], **given[name]} for name in ("view1", "view2")}
-    parts["optim"] = given["optim"]
-    nested = {name: {**getattr(recipe, name).model_dump(), **part} for name, part in parts.items()}
-    try:
-        checked = Recipe.model_validate(nested)
-    except ValidationError as error:
-        raise StudyError(f"methods.{method}.{explain_validation(error, Recipe)}") from None
-    settings = {**recipe.settings, **changes}
-    signature = _signature_model(method, kind.__init__)
-    try:
-        valid = signature.model_validate(settings)
-    except ValidationError as error:
-        fault = explain_validation(error, signature, also=_PARTS)
-        raise StudyError(f"methods.{method}.{fault}") from None
-    return checked.model_copy(update={"settings": valid.model_dump()})
-
-
-def _settings_in(value: Any, method: str, name: str) -> dict[str, Any]:
-    if value is None:  # a key with nothing after it changes nothing
-        return {}
-    if not isinstance(value, Mapping):
-        raise StudyError(f"methods.{method}.{name}: must hold 'key: value' settings, not {value!r}")
-    return dict(value)
-
-
-class _Signature(Frozen):
-    """Base of the models made from constructors, which have no source to read docstrings from."""
-
-    model_config = ConfigDict(use_attribute_docstrings=False)
-
-
-def _signature_model(name: str, function: Callable[..., Any]) -> type[BaseModel]:
-    """A pydantic model of a constructor's keyword-only arguments: the signature is the schema."""
-    import inspect
-    from typing import get_type_hints
-
-    from pydantic import create_model
-
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        p.name: (hints[p.name], p.default)
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    return create_model(name, __base__=_Signature, **fields)

@@ -27,16 +27,6 @@ EPOCH_SECONDS = 30.0  # the youngest checkpoint that the end of an epoch replace
 COST = 100  # times what writing it took, it is as old at least: at most 1 % of the time
 
 
-class Trainable(Protocol):
-    """What the loop asks of a network: an equation, and what moves after a step."""
-
-    def loss(self, *batch: Tensor) -> Tensor:
-        """The scalar to minimise."""
-
-    def after_step(self, step: int) -> None:
-        """Move what is not trained by gradient."""
-
-
 @dataclass(frozen=True)
 class Training:
     """One training: what the loop needs, and nothing of what it is for."""
@@ -48,8 +38,8 @@ class Training:
     lr_factor: Callable[[int], float]
     steps: int
     seed: int
-    epoch: int | None = None
-    """Steps in an epoch; at the ends of epochs checkpoints are written sooner."""
+    epoch_steps: int | None = None
+    """At the ends of epochs checkpoints are written sooner."""
 
 
 @dataclass(frozen=True)
@@ -188,9 +178,9 @@ class Checkpoints:
         Raises:
             Interrupted: a signal asked for the end.
         """
-        epoch = self.training.epoch
+        epoch_steps = self.training.epoch_steps
         sooner = max(EPOCH_SECONDS, COST * self.cost)
-        wait = min(self.every, sooner) if epoch and step % epoch == 0 else self.every
+        wait = min(self.every, sooner) if epoch_steps and step % epoch_steps == 0 else self.every
         if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()

@@ -27,7 +27,7 @@ def told(error: Exception) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         what = _DISK.get(error.errno) or error.strerror or str(error)
         return f"{where}{what}; then {GO_ON}"
-    from headstart.stages.memory import is_out_of_memory
+    from headstart.runtime.memory import is_out_of_memory
 
     if is_out_of_memory(error):
         return (

@@ -9,29 +9,46 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headstart.arms import BASELINE, MAJORITY, MATCHED, PROTOCOLS, UNTRAINED, Arm, is_pretrained
 from headstart.attributions import ATTRIBUTIONS
-from headstart.config import Study, StudyError, build_study
+from headstart.config import Study, StudyError
 from headstart.engine import Engine
-from headstart.stages.check import Checked, card, write_card
+from headstart.executors import EXECUTORS
+from headstart.recipes import build_study
+from headstart.runtime.run import (
+    Branch,
+    Cell,
+    CellResult,
+    Classifiers,
+    Dataset,
+    Grid,
+    Run,
+    Silence,
+    Tell,
+)
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
 from headstart.stages.evaluate import evaluate
-from headstart.stages.explain import explain
+from headstart.stages.explain import (
+    ExplainedImage,
+    Objects,
+    explain,
+    find_objects,
+    untrained_cells,
+)
+from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
-from headstart.stages.index import index
-from headstart.stages.objects import Objects, find_objects
-from headstart.stages.one_image import Looked
-from headstart.stages.one_image import explain_image as look
+from headstart.stages.index import DataCard, copy_lists, data_card, index, write_card
 from headstart.stages.pretrain import pretrain, start
-from headstart.stages.report import Asked, Outcome, report
+from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
-from headstart.stages.run import Cell, Dataset, Grid, Run, Silence, Tell
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
@@ -64,11 +81,9 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
-    for line in card(run, data)["lines"]:
+    for line in data_card(run, data).lines:
         run.tell.line(line)
-    grid = Grid()
-    for seed in study.seeds:
-        _run_seed(run, data, seed, grid)
+    grid = _branches(run, data)
     review_lookalikes(run, data, grid)
     return _answer(run, data, grid, objects, asked)
 
@@ -101,22 +116,26 @@ def explain_image(
     target: str | None = None,
     changes: Layers = (),
     tell: Tell | None = None,
-) -> Looked:
+) -> ExplainedImage:
     """Show one picture to the networks of a finished run; see ``stages.one_image``.
 
     Raises:
         StudyError: no run, an unfinished one, or the user's mistake, in one line.
     """
     with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
-        return look(run, data, grid, picture, target)
+        return explain_picture(run, data, _explainable(run, data, grid), picture, target)
 
 
 def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: Asked) -> Outcome:
     """What is left when all cells are judged: explain, compare, report."""
-    explained = explain(run, data, grid, objects)
+    classifiers = _explainable(run, data, grid) if run.study.explain.images else {}
+    explained = explain(run, data, classifiers, objects)
     gates = check_gates(run, data, grid)
     compared = compare(run, data, grid, gates)
-    return report(run, data, grid, explained, compared, asked)
+    copy_lists(run, data)
+    card = data_card(run, data)
+    answers = Answers(card.data, card.warnings, explained, compared)
+    return report(run, data, grid, answers, asked)
 
 
 @contextmanager
@@ -136,11 +155,10 @@ def _taken_up(
     if earlier.get("precision"):  # "auto" may mean something else on this machine
         stored["engine"]["precision"] = earlier["precision"]
     with _opened(build_study([(str(path), stored), *changes]), folder, tell) as run:
-        found, grid = replace(run, store=FinishedStore(folder)), Grid()
+        finished = replace(run, store=FinishedStore(folder))
         try:
-            data = index(found)
-            for seed in run.study.seeds:
-                _run_seed(found, data, seed, grid)
+            data = index(finished)
+            grid = _branches(finished, data)
         except UnfinishedError as missing:
             raise StudyError(_unfinished(folder, missing)) from None
         yield run, data, grid, earlier
@@ -169,7 +187,7 @@ def _unfinished(folder: Path, missing: UnfinishedError) -> str:
     )
 
 
-def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
+def check_study(study: Study, out: Path, tell: Tell | None = None) -> tuple[DataCard, Path]:
     """Look at the images of a study as a run would, and train nothing.
 
     Writes ``check.json`` and ``near_duplicates.csv`` into ``out``.
@@ -181,51 +199,82 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> Checked:
         return write_card(run, index(run))
 
 
-def _run_seed(run: Run, data: Dataset, seed: int, grid: Grid) -> None:
-    """All encoders of one seed, each followed by its classifiers at every label fraction."""
+def _branches(run: Run, data: Dataset) -> Grid:
+    """Every encoder of every seed with its classifiers, computed by the study's executor."""
     study = run.study
-    begin = start(run, seed, study.encoder.weights)
-    encoders = {"supervised": begin, "random": start(run, seed, "random")}
-    if study.encoder.weights != "random":
-        encoders["start"] = begin
-    for method in study.methods:
-        encoders[method] = pretrain(run, data, method, seed, begin)
-    for method, encoder in encoders.items():
-        grid.pretrained[method, seed] = encoder
-        cells = list(_cells(study, method, seed))
-        info = encoder.info
-        if info["status"] != "ok":
-            grid.stopped.update(dict.fromkeys(cells, (info["status"], info["reason"])))
-        elif cells:  # random weights have none where only fine-tuning is asked for
-            _judge(run, data, cells, encoder, grid)
+    tasks = [Task(method, seed) for seed in study.seeds for method in _encoders(study)]
+    executor = EXECUTORS[study.engine.executor]()
+    return Grid(tuple(executor.map(partial(branch, run, data), tasks)))
 
 
-def _judge(run: Run, data: Dataset, cells: list[Cell], encoder: Entry, grid: Grid) -> None:
-    """Classify and evaluate the cells of one encoder."""
-    method, seed = cells[0].method, cells[0].seed
-    features = extract(run, data, encoder, f"{method}-seed{seed}")
-    grid.extracted[method, seed] = features
-    for cell, classifier in classify(run, data, cells, encoder, features).items():
+@dataclass(frozen=True)
+class Task:
+    """One encoder to be made and judged: a method's, of one seed."""
+
+    method: str
+    seed: int
+
+
+def branch(run: Run, data: Dataset, task: Task) -> Branch:
+    """One encoder, followed by its classifiers at every label fraction, each judged."""
+    weights = "random" if task.method == UNTRAINED.method else run.study.encoder.weights
+    begin = start(run, task.seed, weights)
+    trained = is_pretrained(task.method)
+    encoder = pretrain(run, data, task.method, task.seed, begin) if trained else begin
+    cells = list(_cells(run.study, task.method, task.seed))
+    status, reason = encoder.info["status"], encoder.info.get("reason")
+    features = None
+    judged = tuple(CellResult(cell, status, reason) for cell in cells)
+    if status == "ok" and cells:  # random weights have none where only fine-tuning is asked for
+        features = extract(run, data, encoder, f"{task.method}-seed{task.seed}")
+        judged = _judge(run, data, cells, (encoder, features))
+    return Branch(task.method, task.seed, encoder, features, judged)
+
+
+def _judge(
+    run: Run, data: Dataset, cells: list[Cell], sources: tuple[Entry, Entry]
+) -> tuple[CellResult, ...]:
+    """Classify and evaluate the cells of one encoder; ``sources`` are its and its features'."""
+    judged = []
+    for cell, classifier in classify(run, data, cells, *sources).items():
         info = classifier.info
-        if info["status"] != "ok":
-            grid.stopped[cell] = (info["status"], info["reason"])
-            continue
-        grid.classifiers[cell] = (encoder, classifier)
-        grid.evaluated[cell] = evaluate(run, data, cell, classifier, (encoder, features))
+        if info["status"] == "ok":
+            evaluated = evaluate(run, data, cell, classifier, sources)
+            judged.append(CellResult(cell, "ok", None, classifier, evaluated))
+        else:
+            judged.append(CellResult(cell, info["status"], info["reason"]))
+    return tuple(judged)
+
+
+def _encoders(study: Study) -> list[str]:
+    """Whose encoders a seed has: the start, random weights, and each method's."""
+    given = ["start"] if study.encoder.weights != "random" else []
+    return [BASELINE.method, UNTRAINED.method, *given, *study.methods]
 
 
 def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
     """The cells of one encoder: its protocols at every label fraction."""
     protocols: tuple[str, ...] = study.classify.protocols
-    if method == "supervised":  # the start itself: trained end to end, and the constant answer
-        protocols = ("supervised", "matched")[: 1 + study.classify.compute_matched]
-    elif method in ("random", "start"):
-        protocols = tuple(p for p in protocols if p != "finetune")
+    if method == BASELINE.method:  # the start itself, trained end to end
+        protocols = (BASELINE.protocol, MATCHED.protocol)[: 1 + study.classify.compute_matched]
+    elif not is_pretrained(method):  # fine-tuning these is the supervised arm
+        protocols = tuple(p for p in protocols if not PROTOCOLS[p].trained)
     for fraction in study.label_fractions:
-        if method == "supervised":
-            yield Cell("majority", "majority", seed, fraction)
+        if method == BASELINE.method:
+            yield Cell(MAJORITY, seed, fraction)
         for protocol in protocols:
-            yield Cell(method, protocol, seed, fraction)
+            yield Cell(Arm(method, protocol), seed, fraction)
+
+
+def _explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:
+    """All classifiers, and the untrained ones that explaining needs beside them."""
+    found = dict(grid.classifiers)
+    for cell in untrained_cells(run.study):
+        if cell not in found:
+            encoder = start(run, cell.seed, "random")
+            features = extract(run, data, encoder, f"{cell.method}-seed{cell.seed}")
+            found[cell] = encoder, classify(run, data, [cell], encoder, features)[cell]
+    return found
 
 
 @contextmanager

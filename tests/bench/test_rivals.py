@@ -12,7 +12,8 @@ import tiny_study
 from headstart.bench.rivals import Floor, Product, Turns
 from headstart.engine import Engine, Reading
 from headstart.nn.encoder import build_encoder
-from headstart.stages.pretrain import Job
+from headstart.recipes import resolve_recipe
+from headstart.stages.pretrain.job import Job
 
 
 class Sleeper:
@@ -31,7 +32,9 @@ def job(bags: Path, tmp_path: Path) -> Job:
     asked = tiny_study.study(bags, only=["simclr"])
     run = tiny_study.open_run(asked, tmp_path)
     data = tiny_study.index(run)
-    return Job(run, data, "simclr", 0, asked.recipe("simclr"), data.pool(train_joins=False))
+    return Job(
+        run, data, "simclr", 0, resolve_recipe(asked, "simclr"), data.pool(train_joins=False)
+    )
 
 
 def test_each_round_times_everyone_once_and_begins_with_another() -> None:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.methods import METHODS, Method
+from headstart.methods import METHODS
+from headstart.methods.base import Method
 from headstart.methods.byol import BYOL
 from headstart.methods.moco import MoCo
 from headstart.methods.simsiam import SimSiam

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from headstart.config import Optim
-from headstart.methods import METHODS, Method
+from headstart.methods import METHODS
+from headstart.methods.base import Method
 from headstart.nn.encoder import build_encoder
 from headstart.nn.optim import LARS, apply_lr, build_optimizer, lr_factor, peak_lr
 

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 import tiny_study
+from headstart.arms import MAJORITY, Arm
 from headstart.data.splits import label_budget
-from headstart.methods import Supervised
-from headstart.stages.classify import classify, knn, load_network
-from headstart.stages.evaluate import evaluate, score
+from headstart.methods.supervised import Supervised
+from headstart.runtime.networks import load_encoder, load_network, outputs
+from headstart.runtime.run import Cell, Dataset, Run
+from headstart.stages.classify import classify
+from headstart.stages.evaluate import evaluate, knn, score
 from headstart.stages.extract import extract
-from headstart.stages.networks import load_encoder, outputs
 from headstart.stages.pretrain import start
 from headstart.stages.report import Outcome
-from headstart.stages.run import Cell, Dataset, Run
 from headstart.types import Features, Floats, Ints, Predictions
 from tiny_study import Reopened
 
@@ -55,7 +56,7 @@ def test_logits_do_not_depend_on_the_other_images(
     method: str, protocol: str, study_again: Reopened
 ) -> None:
     run, data = study_again.run, study_again.data
-    cell = Cell(method, protocol, 0, 1.0)
+    cell = Cell(Arm(method, protocol), 0, 1.0)
     encoder, _, entry = study_again.classifier(cell)
     network = load_network(run, data, cell, entry, encoder)
     wanted = study_again.predictions(cell).logits
@@ -74,7 +75,7 @@ def test_logits_do_not_depend_on_the_other_images(
 
 def test_knn_does_not_depend_on_the_other_images(study_again: Reopened) -> None:
     run, data = study_again.run, study_again.data
-    cell = Cell("simsiam", "knn", 0, 1.0)
+    cell = Cell(Arm("simsiam", "knn"), 0, 1.0)
     encoder, extracted, _ = study_again.classifier(cell)
     known = Features.load(extracted.folder)
     budget, backbone = label_budget(data.index, 1.0, 0), load_encoder(run, encoder)
@@ -162,7 +163,7 @@ def accuracies(folder: Path, protocol: str, permuted: int | None) -> float:
     data = coloured(run, permuted=permuted)
     encoder = start(run, 0, "random")
     features = extract(run, data, encoder, "random")
-    cell = Cell("simclr", protocol, 0, 1.0)
+    cell = Cell(Arm("simclr", protocol), 0, 1.0)
     entry = classify(run, data, [cell], encoder, features)[cell]
     done = evaluate(run, data, cell, entry, (encoder, features))
     accuracy = done.info["metrics"]["accuracy"]
@@ -190,7 +191,7 @@ def test_scores_equal_scikit_learns_on_the_stored_predictions(
 
     names = [c["name"] for c in finished.results["data"]["classes"]]
     for arm in finished.results["arms"]:
-        cell = Cell(arm["method"], arm["protocol"], arm["seed"], arm["label_fraction"])
+        cell = Cell(Arm(arm["method"], arm["protocol"]), arm["seed"], arm["label_fraction"])
         stored = study_again.predictions(cell)
         y, said = stored.y, stored.predicted
         assert np.array_equal(
@@ -243,7 +244,7 @@ def test_the_constant_answer_is_the_largest_class_of_the_labels(tmp_path: Path) 
     data.index.splits[train[labels[train] == 0][3:]] = "pool"  # 3, 8 and 5 images
     data.index.splits[train[labels[train] == 2][5:]] = "pool"
     encoder = start(run, 0, "random")
-    cell = Cell("majority", "majority", 0, 1.0)
+    cell = Cell(MAJORITY, 0, 1.0)
     entry = classify(run, data, [cell], encoder, encoder)[cell]
     done = evaluate(run, data, cell, entry, (encoder, encoder))
     stored = Predictions.load(done.folder)
@@ -256,7 +257,7 @@ def test_the_constant_answer_is_the_largest_class_of_the_labels(tmp_path: Path) 
 def test_softmax_of_a_network_ignores_nothing(study_again: Reopened) -> None:
     """The stored logits are those of the stored network, asked anew by hand."""
     run, data = study_again.run, study_again.data
-    cell = Cell("simclr", "finetune", 0, 0.5)
+    cell = Cell(Arm("simclr", "finetune"), 0, 0.5)
     encoder, _, entry = study_again.classifier(cell)
     network = load_network(run, data, cell, entry, encoder)
     test = data.index.where("test")

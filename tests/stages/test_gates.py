@@ -19,11 +19,11 @@ from headstart.methods import METHODS
 from headstart.methods.simsiam import SimSiam
 from headstart.methods.supervised import Supervised
 from headstart.nn.losses import negative_cosine
+from headstart.runtime import run as run_stage
 from headstart.stages import classify, pretrain
 from headstart.stages import compare as compare_stage
-from headstart.stages import finetune as finetune_stage
-from headstart.stages import run as run_stage
-from headstart.stages.families import Question
+from headstart.stages.classify import finetune as finetune_stage
+from headstart.stages.compare.families import Question
 from headstart.stages.index import index
 from headstart.stages.pretrain import start
 from headstart.stats.gates import FAIL, FINDINGS, NAMES, PASS, Gate
@@ -37,10 +37,8 @@ def studied(bags: Path, folder: Path, **changes: Any) -> Study:
     changes = {"label_fractions": [1.0], "pretrain": {"epochs": 2, "batch_size": 32}} | changes
     only = changes.pop("only", ["simclr", "simsiam"])
     run = tiny_study.open_run(tiny_study.study(bags, only=only, **changes), folder)
-    data, grid = index(run), pipeline.Grid()
-    for seed in run.study.seeds:
-        pipeline._run_seed(run, data, seed, grid)
-    return run, data, grid
+    data = index(run)
+    return run, data, pipeline._branches(run, data)
 
 
 def failing(gates: list[Gate]) -> set[str]:

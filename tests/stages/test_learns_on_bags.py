@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import tiny_study
-from headstart.config import build_study, demo
+from headstart.config import demo
 from headstart.data.synthetic import BagsSpec, generate
+from headstart.recipes import build_study
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 

@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 import tiny_study
+from headstart.arms import Arm
 from headstart.config import Study
 from headstart.methods import METHODS
 from headstart.methods.simclr import SimCLR
 from headstart.methods.simsiam import SimSiam
 from headstart.pipeline import run_study
 from headstart.reporting import schema
+from headstart.runtime.run import Cell
 from headstart.stages.report import Outcome
-from headstart.stages.run import Cell
 from tiny_study import Reopened
 
 torch.set_num_threads(1)
@@ -108,7 +109,7 @@ def test_predictions_join_by_id(finished: Outcome, finished_study: Study) -> Non
     for (method, protocol, seed, fraction), mine in cells.items():
         assert {row["id"]: row["label"] for row in mine} == truth
         assert len(mine) == len(truth)
-        stored = again.predictions(Cell(method, protocol, int(seed), float(fraction)))
+        stored = again.predictions(Cell(Arm(method, protocol), int(seed), float(fraction)))
         said = dict(zip(stored.ids.tolist(), stored.predicted.tolist(), strict=True))
         for row in mine:
             shares = np.array([float(row[f"p:{name}"]) for name in classes])

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import tiny_study
+from headstart.runtime.run import Dataset, Grid, Run
 from headstart.stages.review import LISTED, review_lookalikes
-from headstart.stages.run import Dataset, Grid, Run
 from headstart.types import Features
 
 

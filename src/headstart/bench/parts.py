@@ -15,7 +15,7 @@ from headstart.data.batches import Images, ViewPairs
 from headstart.data.decode import Decoded, decode
 from headstart.nn.encoder import Encoder
 from headstart.nn.linear import STRENGTHS, fit_heads
-from headstart.stages.networks import outputs
+from headstart.runtime.networks import outputs
 
 REPEATS = 7
 FRACTIONS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), 5

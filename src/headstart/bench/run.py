@@ -27,8 +27,9 @@ from headstart.data.synthetic import BagsSpec, generate
 from headstart.engine import Engine
 from headstart.methods import METHODS
 from headstart.nn.encoder import Encoder, build_encoder
+from headstart.recipes import resolve_recipe
+from headstart.runtime.run import Dataset, Run, Tell
 from headstart.stages.pretrain import Job
-from headstart.stages.run import Dataset, Run, Tell
 from headstart.store import Store
 from headstart.types import DatasetIndex, Doubles
 
@@ -111,7 +112,7 @@ def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
 
 
 def _job(run: Run, data: Dataset, method: str) -> Job:
-    recipe = run.study.recipe(method)
+    recipe = resolve_recipe(run.study, method)
     return Job(run, data, method, 0, recipe, data.pool(train_joins=False))
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from headstart.methods.base import Method
-from headstart.methods.byol import BYOL
-from headstart.methods.moco import MoCo
-from headstart.methods.simclr import SimCLR
-from headstart.methods.simsiam import SimSiam
-from headstart.methods.supervised import Supervised
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, type[Method]] = {
-    "moco": MoCo,
-    "simclr": SimCLR,
-    "simsiam": SimSiam,
-    "byol": BYOL,
-}
+from headstart.registry import Registry
 
-__all__ = ["METHODS", "Method", "Supervised"]
+if TYPE_CHECKING:
+    from headstart.methods.base import Method
+
+METHODS: Registry[type[Method]] = Registry(
+    "method",
+    {
+        "moco": "headstart.methods.moco:MoCo",
+        "simclr": "headstart.methods.simclr:SimCLR",
+        "simsiam": "headstart.methods.simsiam:SimSiam",
+        "byol": "headstart.methods.byol:BYOL",
+    },
+)

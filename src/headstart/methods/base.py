@@ -18,6 +18,9 @@ class Method(nn.Module, ABC):
     A method sees views; never disks, devices, labels or loggers.
     """
 
+    title: ClassVar[str]
+    """The name in print, as the paper spells it."""
+
     fixed_lr_modules: ClassVar[tuple[str, ...]] = ()
     """Submodules whose learning rate the schedule leaves alone."""
 

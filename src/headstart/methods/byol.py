@@ -30,6 +30,8 @@ _PAPER = {
 class BYOL(Method):
     """An online network predicts what a slowly moving copy of itself says of the other view."""
 
+    title = "BYOL"
+
     def __init__(
         self,
         encoder: Encoder,

@@ -25,6 +25,8 @@ from headstart.nn.momentum import KeyQueue, follow, frozen_copy
 class MoCo(Method):
     """A query finds its key among a queue of keys of older images."""
 
+    title = "MoCo v2"
+
     def __init__(
         self,
         encoder: Encoder,

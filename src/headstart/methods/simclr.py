@@ -22,6 +22,8 @@ from headstart.nn.losses import nt_xent
 class SimCLR(Method):
     """Views of one image attract, all other images in the batch repel."""
 
+    title = "SimCLR"
+
     def __init__(
         self,
         encoder: Encoder,

@@ -18,6 +18,8 @@ from headstart.nn.losses import negative_cosine
 class SimSiam(Method):
     """Each view predicts the other's projection; the gradient stops at what is predicted."""
 
+    title = "SimSiam"
+
     fixed_lr_modules = ("predictor",)  # §4.1: the predictor's learning rate does not decay
 
     def __init__(

@@ -56,7 +56,7 @@ def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
     for title in ("arm", "answer", "probability", "explained", "its probability"):
         table.add_column(title, justify="right" if "probability" in title else "left")
     for arm, answer, sure, target, share in rows:
-        cells = (words.arm_label(arm), answer, words.percent(sure), target, words.percent(share))
+        cells = (arm, answer, words.percent(sure), target, words.percent(share))
         table.add_row(*(_plain(cell) for cell in cells))
     return table
 

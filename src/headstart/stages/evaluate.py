@@ -6,17 +6,18 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 
-from headstart.data.splits import label_budget
-from headstart.stages.classify import knn, load_network
-from headstart.stages.networks import outputs, preprocessing
-from headstart.stages.run import Cell, Dataset, Run
+from headstart.data.splits import LabelBudget, label_budget
+from headstart.nn.neighbours import knn_logits
+from headstart.runtime.networks import load_network, outputs, preprocessing
+from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stats.bootstrap import bootstrap_metrics
 from headstart.stats.hypotheses import chance_test
 from headstart.stats.intervals import wilson
 from headstart.stats.metrics import METRICS, confusion_matrix, per_class
 from headstart.store import Entry
-from headstart.types import Features, Floats, Predictions
+from headstart.types import Features, Floats, Predictions, Strings
 
 CHANCE_LEVEL = 0.05
 
@@ -100,6 +101,20 @@ def _logits(
         return knn(run, Features.load(extracted.folder), budget, data, data.index.ids[test])
     network = load_network(run, data, cell, classified, pretrained)
     return outputs(network, data.images(test)).numpy()
+
+
+def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: Strings) -> Floats:
+    """k-NN's logits (N, C) of the images ``ids`` from the labels of a budget."""
+    known, asked = features.take(data.index.ids[budget.train]), features.take(ids)
+    logits = knn_logits(
+        torch.from_numpy(known.x),
+        torch.from_numpy(known.y),
+        torch.from_numpy(asked.x),
+        len(data.index.classes),
+        k=run.study.classify.knn_k,
+        temperature=run.study.classify.knn_temperature,
+    )
+    return logits.numpy().astype(np.float32)
 
 
 def _majority(data: Dataset, cell: Cell) -> Floats:

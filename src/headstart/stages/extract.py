@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from headstart.stages.networks import load_encoder, outputs, preprocessing
-from headstart.stages.run import Dataset, Run
+from headstart.runtime.networks import load_encoder, outputs, preprocessing
+from headstart.runtime.run import Dataset, Run
 from headstart.store import Entry
 from headstart.types import Features
 

@@ -16,28 +16,28 @@ from typing import Any
 import numpy as np
 import torch
 
+from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS
 from headstart.data.batches import Order
 from headstart.data.splits import LabelBudget, label_budget, stratified_sample
 from headstart.nn.optim import lr_factor, peak_lr
-from headstart.reporting.words import arm_label, plural
-from headstart.stages import classify
-from headstart.stages.extract import extract
-from headstart.stages.networks import outputs
-from headstart.stages.run import Cell, Dataset, Grid, Run
+from headstart.recipes import resolve_recipe
+from headstart.reporting.words import plural
+from headstart.runtime.heads import fit_probes
+from headstart.runtime.networks import load_network, outputs
+from headstart.runtime.run import Cell, Dataset, Grid, Run
 from headstart.stats import gates as judging
 from headstart.stats.collapse import STOPS
 from headstart.stats.gates import NOT_RUN, Gate, Said
 from headstart.store import Entry
 from headstart.types import Features, Floats, Ints, Predictions
 
-NETWORKS = ("linear", *classify.TRAINED)
 BATCH_IMAGES = 256
 SHUFFLED_STRENGTH = 1e-3  # weak: what was seen in training is to be remembered, not smoothed away
 
 
 def check_gates(run: Run, data: Dataset, grid: Grid) -> list[Gate]:
     """All nine gates; those about single networks on the first seed at the largest label count."""
-    inputs = [data.entry, *grid.pretrained.values(), *grid.evaluated.values()]
+    inputs = [data.entry, *grid.encoders.values(), *grid.evaluated.values()]
     entry = run.store.entry("gates", "all", {"stopped": len(grid.stopped)}, inputs)
     if not entry.done:
         started = time.perf_counter()
@@ -89,10 +89,11 @@ def _budgets(run: Run, data: Dataset) -> list[LabelBudget]:
     return [label_budget(data.index, f, s) for f in study.label_fractions for s in study.seeds]
 
 
-def _first(run: Run, grid: Grid, *protocols: str) -> list[Cell]:
-    """The cells of the first seed at the largest label fraction under some protocols."""
+def _first(run: Run, grid: Grid) -> list[Cell]:
+    """The cells of the first seed at the largest label fraction that are networks."""
     where = min(run.study.seeds), max(run.study.label_fractions)
-    return [c for c in grid.evaluated if (c.seed, c.fraction) == where and c.protocol in protocols]
+    networks = [cell for cell in grid.evaluated if PROTOCOLS[cell.protocol].network]
+    return [cell for cell in networks if (cell.seed, cell.fraction) == where]
 
 
 def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
@@ -101,16 +102,18 @@ def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
     labels = data.index.labels[test]
     chosen = np.random.default_rng(0).permutation(stratified_sample(labels, BATCH_IMAGES, seed=0))
     said = {}
-    for cell in _first(run, grid, *NETWORKS):
+    for cell in _first(run, grid):
         encoder, classifier = grid.classifiers[cell]
         judged = Predictions.load(grid.evaluated[cell].folder).logits[chosen]
-        network = classify.load_network(run, data, cell, classifier, encoder)
+        network = load_network(run, data, cell, classifier, encoder)
         try:
             again = _asked_again(network, data, test[chosen])
         except ValueError as error:  # BatchNorm that cannot take one image is still training
-            said[cell.arm] = Said(judging.FAIL, f"an image cannot be scored by itself: {error}")
+            said[str(cell.arm)] = Said(
+                judging.FAIL, f"an image cannot be scored by itself: {error}"
+            )
         else:
-            said[cell.arm] = judging.batch_invariant(judged, again)
+            said[str(cell.arm)] = judging.batch_invariant(judged, again)
     return said
 
 
@@ -128,23 +131,23 @@ def _asked_again(network: torch.nn.Module, data: Dataset, test: Ints) -> dict[st
 
 def _preprocessing(grid: Grid) -> dict[str, Said]:
     """G3: what each arm's evaluation recorded of its images."""
-    seen = {c.arm: e.info.get("preprocessing") for c, e in grid.evaluated.items()}
+    seen = {str(c.arm): e.info.get("preprocessing") for c, e in grid.evaluated.items()}
     return judging.same({arm: v for arm, v in seen.items() if v}, "transform")
 
 
 def _starts(run: Run, grid: Grid) -> dict[str, Said]:
     """G4: the weights each training began with, by seed; random controls have their own."""
     by_method: dict[str, dict[int, str]] = defaultdict(dict)
-    for (method, seed), entry in grid.pretrained.items():
+    for (method, seed), entry in grid.encoders.items():
         if "history" in entry.info:
             by_method[method][seed] = entry.info["start"]
     for cell, (_, classifier) in grid.classifiers.items():
-        if cell.protocol == "supervised" and "start" in classifier.info:
-            by_method["supervised"][cell.seed] = classifier.info["start"]
+        if cell.arm == BASELINE and "start" in classifier.info:
+            by_method[BASELINE.method][cell.seed] = classifier.info["start"]
     said: dict[str, Said] = {}
     for seed in run.study.seeds:
         starts = {method: seeds[seed] for method, seeds in by_method.items() if seed in seeds}
-        first = dict(sorted(starts.items(), key=lambda item: item[0] != "supervised"))
+        first = dict(sorted(starts.items(), key=lambda item: item[0] != BASELINE.method))
         for method, answer in judging.same(first, f"weights of seed {seed}").items():
             _keep_worst(said, method, answer)
     return said
@@ -154,9 +157,9 @@ def _tuning(grid: Grid) -> dict[str, Said]:
     """G5: the labels spent and the settings tried, within the arms trained in the same way."""
     families: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for cell, (_, entry) in grid.classifiers.items():
-        family = "finetune" if cell.protocol == "supervised" else cell.protocol
-        if family in ("finetune", "linear", "knn"):
-            families[family][cell.arm].append((cell.fraction, cell.seed, _tried(entry)))
+        family = "finetune" if cell.arm == BASELINE else cell.protocol
+        if family in COMPARED:
+            families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
     said: dict[str, Said] = {}
     for arms in families.values():
         told = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
@@ -187,7 +190,7 @@ def _hash(value: Any) -> str:
 def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
     """G6: every pretraining's readings against its recipe's schedule."""
     said: dict[str, Said] = {}
-    for (method, _), entry in grid.pretrained.items():
+    for (method, _), entry in grid.encoders.items():
         if "history" not in entry.info:
             continue
         _keep_worst(said, method, _learning_rate(run, data, entry.info))
@@ -204,7 +207,7 @@ def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> Said:
     settings = run.study.pretrain
     pool = len(data.pool(run.study.data.train_joins_pool))
     order = Order(pool, settings.batch_size, info["seed"], settings.drop_last)
-    optim, per_epoch = run.study.recipe(info["method"]).optim, order.steps_per_epoch
+    optim, per_epoch = resolve_recipe(run.study, info["method"]).optim, order.steps_per_epoch
     steps, peak = settings.epochs * per_epoch, peak_lr(optim, min(settings.batch_size, pool))
     # A reading after step t tells the rate that step t − 1 was taken with, counted from 0.
     read = [(m["step"] - 1, m["lr"]) for m in info["history"] if m["lr"] is not None]
@@ -222,7 +225,7 @@ def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> Said:
 def _collapses(grid: Grid) -> dict[str, Said]:
     """G7: how each pretraining ended, and what it was warned of and went on."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for (method, _), entry in grid.pretrained.items():
+    for (method, _), entry in grid.encoders.items():
         if "history" in entry.info:
             runs[method].append(entry.info)
     said = {}
@@ -243,8 +246,8 @@ def _chance(grid: Grid) -> dict[str, Said]:
     """G8: every arm but the constant answer."""
     beats: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for cell, entry in grid.evaluated.items():
-        if cell.protocol != "majority":
-            beats[cell.arm][cell.fraction].append(entry.info["chance"]["beats_chance"])
+        if cell.arm != MAJORITY:
+            beats[str(cell.arm)][cell.fraction].append(entry.info["chance"]["beats_chance"])
     return {arm: judging.beats_chance(found) for arm, found in beats.items()}
 
 
@@ -256,16 +259,15 @@ def _shuffled(run: Run, data: Dataset, grid: Grid) -> Said:
     """
     answers: dict[str, Ints] = {}
     y = np.empty(0, np.int64)
-    for cell in _first(run, grid, "linear"):
-        encoder, _ = grid.classifiers[cell]
-        features = Features.load(
-            extract(run, data, encoder, f"{cell.method}-seed{cell.seed}").folder
-        )
+    for cell in _first(run, grid):
+        if cell.protocol != "linear":
+            continue
+        features = Features.load(grid.features[cell.method, cell.seed].folder)
         shuffled, asked = _shuffle(data, features)
         budget = label_budget(data.index, cell.fraction, cell.seed)
-        path = classify.fit_probes(data, shuffled, [budget], [SHUFFLED_STRENGTH])[0]
+        path = fit_probes(data, shuffled, [budget], [SHUFFLED_STRENGTH])[0]
         logits = path.logits(torch.from_numpy(features.x[asked]))[0]
-        answers[arm_label(cell.arm)] = logits.argmax(dim=1).cpu().numpy().astype(np.int64)
+        answers[cell.arm.label] = logits.argmax(dim=1).cpu().numpy().astype(np.int64)
         y = shuffled.y[asked]
     return judging.label_shuffle(y, answers, len(data.index.classes))
 

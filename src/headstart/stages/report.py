@@ -19,10 +19,7 @@ import torch
 
 from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
-from headstart.stages.check import copy_lists, leaks
-from headstart.stages.explain import Explained
-from headstart.stages.index import describe
-from headstart.stages.run import Cell, Dataset, Grid, Run
+from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
 
@@ -40,6 +37,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What was found out, for the report: of the images, by explaining, and by comparing."""
+
+    data: dict[str, Any]
+    """The ``data`` block of ``results.json``."""
+    warnings: tuple[str, ...]
+    """What may make a score look better than it is."""
+    explained: Explained
+    compared: Entry
+
+
+@dataclass(frozen=True)
 class Asked:
     """How the report was asked for: the command, and the time (seconds since 1970) of it."""
 
@@ -49,15 +58,14 @@ class Asked:
     """Provenance of the finished run that was explained anew."""
 
 
-def report(
-    run: Run, data: Dataset, grid: Grid, explained: Explained, compared: Entry, asked: Asked
-) -> Outcome:
+def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Outcome:
     """Assemble the results and write them for programs and for people."""
-    found = json.loads((compared.folder / "comparison.json").read_text(encoding="utf8"))
+    explained = answers.explained
+    found = json.loads((answers.compared.folder / "comparison.json").read_text(encoding="utf8"))
     results = {
         "schema": SCHEMA,
         "title": run.folder.resolve().name,
-        "data": describe(run, data),
+        "data": answers.data,
         "study": run.study.model_dump(mode="json"),
         "arms": list(_arms(data, grid)),
         "pretraining": list(_pretraining(grid)),
@@ -65,10 +73,9 @@ def report(
         "attribution_similarity": explained.similarity,
         "explained": explained.images,
         "explanations": explained.findings,
-        "warnings": _warnings(run, data),
+        "warnings": _warnings(run, data, answers),
         "provenance": _provenance(run, grid, asked),
     }
-    copy_lists(run, data)
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
     path = run.folder / "results.json"
     write_json(path, results)
@@ -117,12 +124,12 @@ def _identity(cell: Cell, labels: int, status: str, reason: str | None) -> dict[
 
 
 def _pretraining(grid: Grid) -> Iterator[dict[str, Any]]:
-    for entry in grid.pretrained.values():
+    for entry in grid.encoders.values():
         if "history" in entry.info:
             yield entry.info
 
 
-def _warnings(run: Run, data: Dataset) -> list[str]:
+def _warnings(run: Run, data: Dataset, answers: Answers) -> list[str]:
     """What a reader must know before believing a number."""
     lines = []
     small = [c["name"] for c in data.entry.info["classes"] if c["test"] < 20]
@@ -137,12 +144,11 @@ def _warnings(run: Run, data: Dataset) -> list[str]:
     if data.entry.info["removed"].get("unreadable"):
         count = data.entry.info["removed"]["unreadable"]
         lines.append(f"{count} files could not be read; quarantine.csv lists them with the reason")
-    lines += leaks(data.entry.info)
-    return lines
+    return [*lines, *answers.warnings]
 
 
 def _provenance(run: Run, grid: Grid, asked: Asked) -> dict[str, Any]:
-    entries = {entry.folder for entry in grid.pretrained.values()}
+    entries = {entry.folder for entry in grid.encoders.values()}
     entries |= {e.folder for pair in grid.classifiers.values() for e in pair}
     return {
         "headstart": version("headstart"),

@@ -14,7 +14,7 @@ import io
 import numpy as np
 
 from headstart.data.near import embedding_pairs
-from headstart.stages.run import Dataset, Grid, Run
+from headstart.runtime.run import Dataset, Grid, Run
 from headstart.store import write_text
 from headstart.types import Features, Floats
 
@@ -29,7 +29,7 @@ def review_lookalikes(run: Run, data: Dataset, grid: Grid) -> int:
     labelled images: without that every two images look alike. Returns how many pairs there are;
     0, and no file, where no method was pretrained.
     """
-    source = next((grid.extracted[key] for key in _candidates(run) if key in grid.extracted), None)
+    source = next((grid.features[key] for key in _candidates(run) if key in grid.features), None)
     if source is None:
         return 0
     features = Features.load(source.folder)

@@ -10,7 +10,7 @@ widened in the same way: see ``mean_interval``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -314,3 +314,10 @@ class _Cell:
         answered = (self.answered @ weights).reshape(shape).transpose(0, 2, 1)
         truth = np.broadcast_to((support @ weights).T, hits.shape)
         return score(Totals(hits, truth, answered))
+
+
+def grouped(names: Sequence[Hashable]) -> Ints | None:
+    """Group numbers (n,) by first appearance; None where every image is a group of its own."""
+    number: dict[Hashable, int] = {}
+    groups = np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
+    return groups if len(number) < len(names) else None

@@ -66,9 +66,12 @@ class Gate:
         return cls(gate, NAMES[gate], arm, *said)
 
 
-def blocking(gates: Iterable[Gate], arm: str) -> tuple[str, ...]:
-    """Why a comparison with ``arm`` (``method/protocol``) may not be judged; empty if it may."""
-    concerned = (None, arm, arm.partition("/")[0])
+def blocking(gates: Iterable[Gate], *names: str) -> tuple[str, ...]:
+    """Why a comparison with an arm may not be judged; empty if it may.
+
+    ``names`` are those under which gates speak of the arm: its own and its method's.
+    """
+    concerned = (None, *names)
     return tuple(
         f"{g.reason} ({g.gate}, {g.name})"
         for g in gates

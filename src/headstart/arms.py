@@ -1,0 +1,195 @@
+"""What is compared: an arm is a method's encoder under a protocol. All that is known of arms.
+
+Printed names, order, colours and the part an arm plays in the comparison are looked up here, and
+``method/protocol`` is put together and taken apart here. No other file reads meaning from a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headstart.methods import METHODS
+
+
+class Role(StrEnum):
+    """The part an arm plays in the comparison."""
+
+    CONTROL = "control"
+    """Stands in the table to be beaten: the largest class, random weights, more supervision."""
+    BASELINE = "baseline"
+    """Plain supervised training: what every candidate is compared with."""
+    PRETRAINED = "pretrained"
+    """An encoder that a self-supervised method trained on the pool."""
+    FROZEN = "frozen"
+    """Given starting weights as they are, under a head of its own."""
+    FOREIGN = "foreign"
+    """A model from elsewhere, known by its predictions alone."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an encoder becomes a classifier.
+
+    ``title`` follows the method's name where it is printed, ``heading`` stands above a section;
+    ``trained`` says whether the encoder itself is trained on labels, ``network`` whether the
+    classifier is one network from pixels to logits.
+    """
+
+    title: str = ""
+    heading: str = ""
+    trained: bool = False
+    network: bool = False
+
+
+PROTOCOLS = {
+    "majority": Protocol(),
+    "supervised": Protocol(trained=True, network=True),
+    "finetune": Protocol("fine-tuned", "Fine-tuned, as it would be used", True, True),
+    "linear": Protocol("linear head", "Linear head on the frozen encoder", network=True),
+    "knn": Protocol("k-NN", "k-NN on the frozen encoder"),
+    "matched": Protocol("compute-matched", trained=True, network=True),
+}
+"""By name, in the order of tables."""
+
+COMPARED = ("finetune", "linear", "knn")
+"""Protocols under which candidates are compared with the baseline; each is a family of its own."""
+
+
+@dataclass(frozen=True)
+class _Style:
+    """Of one method in print: its name, its colour as ``#RRGGBB`` and its Vega symbol."""
+
+    title: str
+    colour: str
+    shape: str
+
+
+# Not trained by a self-supervised method; in the order of tables, before the methods.
+_OURS = {
+    "majority": _Style("always the largest class", "#A6A6A6", "stroke"),
+    "random": _Style("random weights", "#767676", "cross"),
+    "supervised": _Style("supervised", "#000000", "square"),
+    "start": _Style("the starting weights", "#8C6D31", "arrow"),
+}
+_ROLES = {
+    "majority": Role.CONTROL,
+    "random": Role.CONTROL,
+    "supervised": Role.CONTROL,  # but for the arm that is the baseline itself
+    "start": Role.FROZEN,
+}
+# Of Okabe & Ito (2008), for colour-blind readers too; methods take them in the registry's order.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E4FA2", "#7F3B08")
+_SHAPES = ("circle", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm: whose encoder, and how it becomes a classifier.
+
+    A model from elsewhere has no protocol ("") and its file's name for a method.
+    """
+
+    method: str
+    protocol: str
+
+    @classmethod
+    def parse(cls, text: str) -> Arm:
+        """The arm that ``str`` wrote as ``method/protocol``; a name alone is a foreign model."""
+        method, slash, protocol = text.rpartition("/")
+        if not slash or protocol not in PROTOCOLS:
+            return cls(text, "")
+        return cls(method, protocol)
+
+    def __str__(self) -> str:
+        """``method/protocol``, as the results spell it."""
+        return f"{self.method}/{self.protocol}" if self.protocol else self.method
+
+    @property
+    def role(self) -> Role:
+        """The part it plays in the comparison."""
+        if not self.protocol:
+            return Role.FOREIGN
+        if self == BASELINE:
+            return Role.BASELINE
+        return _ROLES.get(self.method, Role.PRETRAINED)
+
+    @property
+    def candidate(self) -> bool:
+        """Whether it is compared with the baseline."""
+        return self.role in (Role.PRETRAINED, Role.FROZEN) and self.protocol in COMPARED
+
+    @property
+    def label(self) -> str:
+        """Its printed name, like ``SimCLR, fine-tuned``."""
+        if not self.protocol:
+            return self.method
+        title = PROTOCOLS[self.protocol].title
+        return f"{method_title(self.method)}, {title}" if title else method_title(self.method)
+
+    @property
+    def rank(self) -> tuple[tuple[int, str], int]:
+        """A key that sorts arms as tables show them: by method, then by protocol."""
+        return method_rank(self.method), protocol_rank(self.protocol)
+
+
+BASELINE = Arm("supervised", "supervised")
+MATCHED = Arm("supervised", "matched")
+MAJORITY = Arm("majority", "majority")
+UNTRAINED = Arm("random", "linear")
+"""Random weights under a linear head: what the head alone can do."""
+
+
+def method_title(method: str) -> str:
+    """The method as its paper spells it; one that is not known here as it is."""
+    if method in _OURS:
+        return _OURS[method].title
+    return METHODS[method].title if method in METHODS else method
+
+
+def method_rank(method: str) -> tuple[int, str]:
+    """A key that sorts methods: controls first, then the registry's order, others by name."""
+    known = [*_OURS, *METHODS]
+    return (known.index(method) if method in known else len(known)), method
+
+
+def protocol_rank(protocol: str) -> int:
+    """A key that sorts protocols as tables show them."""
+    known = list(PROTOCOLS)
+    return known.index(protocol) if protocol in known else len(known)
+
+
+def is_pretrained(method: str) -> bool:
+    """Whether a self-supervised method made the encoder."""
+    return method not in _OURS
+
+
+def method_label(name: str) -> str:
+    """The printed name of what a gate speaks of: an arm as ``method/protocol``, or a method."""
+    arm = Arm.parse(name)
+    return arm.label if arm.protocol else method_title(name)
+
+
+def colour(method: str, methods: Iterable[str]) -> str:
+    """The method's colour as ``#RRGGBB``, among all methods of one report."""
+    if method in _OURS:
+        return _OURS[method].colour
+    return _COLOURS[_place(method, methods) % len(_COLOURS)]
+
+
+def shape(method: str, methods: Iterable[str]) -> str:
+    """The method's Vega symbol, among all methods of one report."""
+    if method in _OURS:
+        return _OURS[method].shape
+    return _SHAPES[_place(method, methods) % len(_SHAPES)]
+
+
+def _place(method: str, methods: Iterable[str]) -> int:
+    """Where a method stands in the registry; methods of another version follow by name."""
+    known = list(METHODS)
+    if method in known:
+        return known.index(method)
+    return len(known) + sorted(m for m in methods if is_pretrained(m) and m not in known).index(
+        method
+    )

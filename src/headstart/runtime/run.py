@@ -1,0 +1,172 @@
+"""What every stage is handed: the study, where it is kept, where it runs, and who is watching."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from headstart.arms import Arm
+from headstart.config import Study
+from headstart.data.batches import Images
+from headstart.data.cache import PixelCache
+from headstart.engine import Engine
+from headstart.store import Entry, Store
+from headstart.types import DatasetIndex, Ints
+
+
+class Tell(Protocol):
+    """How a run speaks to the person who waits for it."""
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """How far something long has come; ``done == total`` ends it."""
+
+
+class Silence:
+    """Says nothing: for use as a library."""
+
+    def line(self, text: str) -> None:
+        """Drop it."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Drop it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study on its way through the verbs."""
+
+    study: Study
+    folder: Path
+    store: Store
+    engine: Engine
+    tell: Tell
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The indexed images and their decoded pixels."""
+
+    entry: Entry
+    index: DatasetIndex
+    cache: PixelCache
+    size: int
+    engine: Engine
+
+    def images(self, positions: Ints) -> Images:
+        """The images at some positions of the index."""
+        rows, engine = self.index.rows[positions], self.engine
+        return Images(self.cache, rows, self.size, engine.device, engine.dtype)
+
+    def pool(self, train_joins: bool) -> Ints:
+        """Positions of the images to pretrain on; never validation or test."""
+        return self.index.where(*(("pool", "train") if train_joins else ("pool",)))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One classifier: an arm with one seed and one share of the labels."""
+
+    arm: Arm
+    seed: int
+    fraction: float
+
+    @property
+    def method(self) -> str:
+        """Whose encoder it has."""
+        return self.arm.method
+
+    @property
+    def protocol(self) -> str:
+        """How that became a classifier, by name."""
+        return self.arm.protocol
+
+    @property
+    def label(self) -> str:
+        """A name for folders and progress lines."""
+        return f"{self.method}-{self.protocol}-seed{self.seed}-{self.fraction:g}"
+
+
+Classifiers = Mapping[Cell, tuple[Entry, Entry]]
+"""Cell -> its encoder's and its classifier's entries."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell came to: its classifier and predictions, or why there are none."""
+
+    cell: Cell
+    status: str
+    """"ok", "collapsed" or "failed"."""
+    reason: str | None = None
+    classifier: Entry | None = None
+    evaluated: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One encoder of one seed with all its cells: what is computed in one piece, anywhere."""
+
+    method: str
+    seed: int
+    encoder: Entry
+    features: Entry | None
+    cells: tuple[CellResult, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All branches of a study, for explaining, comparing and reporting."""
+
+    branches: tuple[Branch, ...]
+
+    @cached_property
+    def encoders(self) -> Mapping[tuple[str, int], Entry]:
+        """By method and seed."""
+        return {(branch.method, branch.seed): branch.encoder for branch in self.branches}
+
+    @cached_property
+    def features(self) -> Mapping[tuple[str, int], Entry]:
+        """By method and seed, of the encoders that are good for anything."""
+        found = ((branch.method, branch.seed, branch.features) for branch in self.branches)
+        return {(method, seed): entry for method, seed, entry in found if entry}
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        """Of the cells that have one."""
+        return {
+            cell.cell: (branch.encoder, cell.classifier)
+            for branch in self.branches
+            for cell in branch.cells
+            if cell.classifier
+        }
+
+    @cached_property
+    def evaluated(self) -> Mapping[Cell, Entry]:
+        """Predictions and scores of the cells that could be judged."""
+        found = ((cell.cell, cell.evaluated) for branch in self.branches for cell in branch.cells)
+        return {cell: entry for cell, entry in found if entry}
+
+    @cached_property
+    def stopped(self) -> Mapping[Cell, tuple[str, str]]:
+        """Cells that could not be judged, with status and reason."""
+        return {
+            cell.cell: (cell.status, cell.reason or "")
+            for branch in self.branches
+            for cell in branch.cells
+            if cell.status != "ok"
+        }
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What ``results.json`` holds of explanations."""
+
+    similarity: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+    findings: dict[str, Any] | None = None

@@ -1,0 +1,75 @@
+"""compare: the predictions of all cells, joined by image -> how much better, and how sure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.stages.compare.families import Judged, Key, Question
+from headstart.stages.compare.findings import findings
+from headstart.stages.compare.predictions import Compared, compare_paths, write_comparison
+from headstart.stats.bootstrap import grouped
+from headstart.stats.gates import Gate, blocking
+from headstart.store import Entry, write_json
+from headstart.types import Predictions
+
+if TYPE_CHECKING:
+    from headstart.runtime.run import Cell, Dataset, Grid, Run
+
+__all__ = ["Compared", "compare", "compare_paths", "write_comparison"]
+
+
+def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry:
+    """Every method against supervised learning and against every other, with the gates.
+
+    ``comparison.json`` in the entry's folder holds ``gates`` and what ``findings`` gives.
+    """
+    lost = [(c.arm, c.fraction, c.seed, *why) for c, why in grid.stopped.items()]
+    told = [(str(arm), *rest) for arm, *rest in lost]
+    settings = run.study.compare.model_dump() | {"lost": told, "gates": [asdict(g) for g in gates]}
+    evaluated = grid.evaluated
+    entry = run.store.entry("compare", "arms", settings, [data.entry, *evaluated.values()])
+    if not entry.done:
+        started = time.perf_counter()
+        judged = _join(data, grid, gates)
+        asked = Question(run.study.compare.margin, run.study.compare.replicates)
+        found = {"gates": [asdict(g) for g in gates], **findings(judged, asked, lost)}
+        write_json(entry.folder / "comparison.json", found)
+        entry.finish({"rows": len(found["comparisons"])}, started)
+    return entry
+
+
+def _join(data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Judged:
+    """Predictions in the order of their ids; a cell with other images is a bug."""
+    loaded = {cell: Predictions.load(entry.folder) for cell, entry in grid.evaluated.items()}
+    first_cell, first = next(iter(loaded.items()))
+    for cell, predictions in loaded.items():
+        if not np.array_equal(predictions.ids, first.ids):
+            raise RuntimeError(f"{cell.label} was judged on other images than {first_cell.label}")
+    order = np.argsort(first.ids, kind="stable")
+    test = data.index.where("test")
+    place = dict(zip(data.index.ids[test].tolist(), data.index.groups[test].tolist(), strict=True))
+    return Judged(
+        y=first.y[order],
+        predicted={_key(cell): found.predicted[order] for cell, found in loaded.items()},
+        learned={
+            _key(cell): entry.info["chance"]["beats_chance"]
+            for cell, entry in grid.evaluated.items()
+        },
+        groups=grouped([place[identity] for identity in first.ids[order].tolist()]),
+        labels=_labels(grid),
+        blocked={cell.arm: blocking(gates, str(cell.arm), cell.method) for cell in loaded},
+    )
+
+
+def _key(cell: Cell) -> Key:
+    return Key(cell.arm, cell.seed, cell.fraction)
+
+
+def _labels(grid: Grid) -> Mapping[float, int]:
+    """Labels spent at each fraction; every seed and arm spends the same."""
+    return {cell.fraction: entry.info["labels"] for cell, (_, entry) in grid.classifiers.items()}

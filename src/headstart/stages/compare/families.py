@@ -1,0 +1,394 @@
+"""The comparisons of a study, family by family, from predicted classes alone: no torch, no files.
+
+Against the baseline at each label count; between the methods; over all label counts at once (the
+area between label curves); and in labels saved. Every family has its own Holm correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headstart.arms import Arm
+from headstart.stats.bootstrap import (
+    Curves,
+    Estimate,
+    Resampling,
+    curve_replicates,
+    estimate,
+)
+from headstart.stats.hypotheses import chance_test, holm, mcnemar_midp
+from headstart.stats.labels import LabelSaving, area_difference, label_saving, saving_sentence
+from headstart.stats.metrics import confusion_matrix
+from headstart.stats.mrmc import mrmc, paired_scores
+from headstart.stats.power import Needs, images_needed, needs
+from headstart.stats.verdict import LEVEL, Evidence, judge
+from headstart.types import Difference, Doubles, Ints
+
+METRIC = "balanced_accuracy"
+OVER = "Over all label counts. "
+
+Pair = tuple[Arm, Arm]
+
+
+class Key(NamedTuple):
+    """One set of predictions: an arm, its seed, and the share of labels it learned from."""
+
+    arm: Arm
+    seed: int
+    fraction: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Predicted classes of the same n test images: what every comparison is made of.
+
+    ``y`` (n,) and each of ``predicted`` (n,) are class numbers; ``learned`` says whether a set of
+    predictions beats chance; ``groups`` (n,) number the images that are resampled as one;
+    ``labels`` are label counts by label fraction, where known; ``blocked`` gives, by arm, the
+    reasons why it may not be judged.
+    """
+
+    y: Ints
+    predicted: Mapping[Key, Ints]
+    learned: Mapping[Key, bool]
+    groups: Ints | None = None
+    labels: Mapping[float, int] = field(default_factory=dict)
+    blocked: Mapping[Arm, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> list[Arm]:
+        """Every arm, in the order given."""
+        return list(dict.fromkeys(key.arm for key in self.predicted))
+
+    @property
+    def fractions(self) -> list[float]:
+        """Every label fraction, ascending."""
+        return sorted({key.fraction for key in self.predicted})
+
+    def seeds(self, fractions: Iterable[float], *arms: Arm) -> tuple[int, ...]:
+        """The seeds for which all the arms have predictions at all the fractions."""
+        wanted = [(arm, fraction) for arm in arms for fraction in fractions]
+        every = sorted({key.seed for key in self.predicted})
+        return tuple(s for s in every if all(Key(a, s, f) in self.predicted for a, f in wanted))
+
+
+@dataclass(frozen=True)
+class Question:
+    """The smallest difference that matters, the replicates, and what the answer holds for."""
+
+    margin: float = 0.02
+    replicates: int = 10_000
+    scope: str = "this dataset, this backbone"
+
+
+@dataclass(frozen=True)
+class Row(Difference):
+    """A difference at one label count; for a single seed, McNemar's test of the two answers too.
+
+    ``discordant`` counts the images that only ``arm_a`` and only ``arm_b`` answered correctly.
+    """
+
+    discordant: tuple[int, int] | None = None
+    p_mcnemar: float | None = None
+
+
+@dataclass(frozen=True)
+class Area:
+    """The difference between two label curves in their mean height over ln(labels), a share."""
+
+    arm_a: str
+    arm_b: str
+    metric: str
+    fractions: tuple[float, ...]
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    seeds: int
+    n: int
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How many labels ``arm_b`` needs to do as well as ``arm_a`` does with ``labels``.
+
+    None where the count lies outside what was measured; ``censored`` says on which side of it.
+    """
+
+    arm_a: str
+    arm_b: str
+    fraction: float
+    labels: int
+    needed: float | None
+    low: float | None
+    high: float | None
+    censored: str | None
+    quotable: bool
+    seeds: int
+    n: int
+    sentence: str
+
+
+def beats_chance(y: Ints, predicted: Ints, classes: int, replicates: int) -> bool:
+    """Whether predictions (n,) score above chance in balanced accuracy."""
+    M = confusion_matrix(y, predicted, classes)
+    return chance_test(M, METRIC, replicates).p < LEVEL
+
+
+def plain(row: Any) -> dict[str, Any]:
+    """A row as JSON has it: a dict, with lists for tuples."""
+    values = row if isinstance(row, dict) else asdict(row)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+class Bench:
+    """Answers questions about pairs of arms; every pair sees the same resamples."""
+
+    def __init__(self, judged: Judged, question: Question) -> None:
+        self.judged, self.question = judged, question
+        self._scored: dict[tuple[int, ...], dict[tuple[Arm, float], tuple[Doubles, Doubles]]] = {}
+
+    def differences(self, pairs: Sequence[Pair], fraction: float) -> list[Row]:
+        """One family: the pairs that share a seed, at one label fraction."""
+        estimates = {
+            pair: self._estimate(pair, fraction)
+            for pair in pairs
+            if self.judged.seeds([fraction], *pair)
+        }
+        corrected = _holm([e.p for e in estimates.values()])
+        return [
+            self._row(pair, fraction, e, p)
+            for (pair, e), p in zip(estimates.items(), corrected, strict=True)
+        ]
+
+    def areas(self, pairs: Sequence[Pair]) -> list[Area]:
+        """One family: the pairs' differences over all label counts; none for a single count."""
+        estimates = {}
+        for pair in pairs:
+            fractions = self._rising(pair)
+            if len(fractions) > 1:
+                curves = self._curves(pair, fractions)
+                estimates[pair] = area_difference(fractions, curves)
+        corrected = _holm([e.p for e in estimates.values()])
+        return [
+            self._area(pair, e, p)
+            for (pair, e), p in zip(estimates.items(), corrected, strict=True)
+        ]
+
+    def savings(self, pairs: Sequence[Pair]) -> list[Saving]:
+        """Labels saved at every count but the largest, by arms that learned and may be judged."""
+        return [
+            self._saving(pair, fractions, i)
+            for pair in pairs
+            for fractions in [self._rising(pair)]
+            for i in range(len(fractions) - 1)
+            if self.judged.labels
+            and not self._reasons(pair)
+            and all(self._learned(arm, pair, fractions[i : i + 1]) for arm in pair)
+        ]
+
+    def _rising(self, pair: Pair) -> list[float]:
+        """The label fractions that both arms have, without those that add no label."""
+        judged, kept = self.judged, list[float]()
+        for fraction in judged.fractions:
+            more = not kept or self._labels(fraction) > self._labels(kept[-1])
+            if more and judged.seeds([*kept, fraction], *pair):
+                kept.append(fraction)
+        return kept
+
+    def _labels(self, fraction: float) -> float:
+        """Labels spent; where unknown the share, which spans the same distance in ln n."""
+        return self.judged.labels.get(fraction, fraction)
+
+    def _curves(self, pair: Pair, fractions: Sequence[float]) -> Curves:
+        """The scores of two arms at some label fractions, on the seeds they share there."""
+        scored = self._scores(self.judged.seeds(fractions, *pair))
+        replicates = np.stack([[scored[arm, f][0] for f in fractions] for arm in pair])
+        per_seed = np.stack([[scored[arm, f][1] for f in fractions] for arm in pair])
+        return Curves(per_seed.mean(axis=-1), replicates.transpose(0, 2, 1), per_seed)
+
+    def _scores(self, seeds: tuple[int, ...]) -> dict[tuple[Arm, float], tuple[Doubles, Doubles]]:
+        """Replicates (B,) and scores (S,) of everything that has these seeds, drawn once."""
+        if seeds not in self._scored:
+            judged = self.judged
+            cells = [
+                (arm, fraction)
+                for fraction in judged.fractions
+                for arm in judged.arms
+                if set(seeds) <= set(judged.seeds([fraction], arm))
+            ]
+            answers = np.stack(
+                [[np.stack([judged.predicted[Key(a, s, f)] for s in seeds])] for a, f in cells]
+            )
+            plan = Resampling(self.question.replicates, seed=0, groups=judged.groups)
+            curves = curve_replicates(judged.y, answers, METRIC, plan)
+            self._scored[seeds] = {
+                cell: (curves.replicates[i, :, 0], curves.per_seed[i, 0])
+                for i, cell in enumerate(cells)
+            }
+        return self._scored[seeds]
+
+    def _estimate(self, pair: Pair, fraction: float) -> Estimate:
+        curves = self._curves(pair, [fraction])
+        gaps = curves.replicates[0, :, 0] - curves.replicates[1, :, 0]
+        return estimate(gaps, curves.per_seed[0, 0] - curves.per_seed[1, 0])
+
+    def _answers(self, pair: Pair, fraction: float) -> Ints:
+        """Predicted classes (2, S, n)."""
+        seeds = self.judged.seeds([fraction], *pair)
+        return np.stack(
+            [[self.judged.predicted[Key(arm, s, fraction)] for s in seeds] for arm in pair]
+        )
+
+    def _row(self, pair: Pair, fraction: float, e: Estimate, p_holm: float) -> Row:
+        y, answers = self.judged.y, self._answers(pair, fraction)
+        needed = _needs(y, answers, self.question.margin)
+        seeds = answers.shape[1]
+        verdict, sentence = self._judge(pair, [fraction], e, (p_holm, seeds, needed))
+        only = _discordant(y, answers[:, 0]) if seeds == 1 else None
+        return Row(
+            fraction=fraction,
+            verdict=verdict,
+            sentence=sentence,
+            discordant=only,
+            p_mcnemar=mcnemar_midp(*only) if only else None,
+            **self._numbers(pair, e, p_holm, seeds),
+        )
+
+    def _numbers(self, pair: Pair, e: Estimate, p_holm: float, seeds: int) -> dict[str, Any]:
+        """What every kind of difference holds."""
+        return {
+            "arm_a": str(pair[0]),
+            "arm_b": str(pair[1]),
+            "metric": METRIC,
+            "difference": e.difference,
+            "low": e.low,
+            "high": e.high,
+            "p": e.p,
+            "p_holm": p_holm,
+            "seeds": seeds,
+            "n": int(self.judged.y.size),
+        }
+
+    def _area(self, pair: Pair, e: Estimate, p_holm: float) -> Area:
+        fractions = self._rising(pair)
+        seeds = len(self.judged.seeds(fractions, *pair))
+        verdict, sentence = self._judge(pair, fractions, e, (p_holm, seeds, Needs(None, None)))
+        return Area(
+            fractions=tuple(fractions),
+            verdict=verdict,
+            sentence=OVER + sentence,
+            **self._numbers(pair, e, p_holm, seeds),
+        )
+
+    def _saving(self, pair: Pair, fractions: Sequence[float], place: int) -> Saving:
+        counts = [self._labels(f) for f in fractions]
+        saving = label_saving(counts, self._curves(pair, fractions), place)
+        return Saving(
+            arm_a=str(pair[0]),
+            arm_b=str(pair[1]),
+            fraction=fractions[place],
+            labels=saving.labels,
+            needed=_known(saving.needed),
+            low=_known(saving.low),
+            high=_known(saving.high),
+            censored=_censored(saving),
+            quotable=saving.quotable,
+            seeds=len(self.judged.seeds(fractions, *pair)),
+            n=int(self.judged.y.size),
+            sentence=saving_sentence(saving, _set_off(pair[0].label), pair[1].label),
+        )
+
+    def _judge(
+        self,
+        pair: Pair,
+        fractions: Sequence[float],
+        e: Estimate,
+        rest: tuple[float, int, Needs],
+    ) -> tuple[str, str]:
+        p_holm, seeds, needed = rest
+        name_a, name_b = (arm.label for arm in pair)
+        return judge(
+            Evidence(
+                arm_a=name_a,
+                arm_b=name_b,
+                difference=e.difference,
+                low=e.low,
+                high=e.high,
+                low90=e.low90,
+                high90=e.high90,
+                p_holm=p_holm,
+                seeds=seeds,
+                n=int(self.judged.y.size),
+                margin=self.question.margin,
+                learned_a=self._learned(pair[0], pair, fractions),
+                learned_b=self._learned(pair[1], pair, fractions),
+                failed_gates=self._reasons(pair),
+                images_needed=needed.images,
+                seeds_needed=needed.seeds,
+                scope=self.question.scope,
+            )
+        )
+
+    def _learned(self, arm: Arm, pair: Pair, fractions: Sequence[float]) -> bool:
+        """Whether an arm beats chance in most of the seeds compared, at some label fraction."""
+        judged = self.judged
+        seeds = judged.seeds(fractions, *pair)
+        beats = [[judged.learned[Key(arm, s, f)] for s in seeds] for f in fractions]
+        return any(sum(found) * 2 > len(found) for found in beats)
+
+    def _reasons(self, pair: Pair) -> tuple[str, ...]:
+        """Why a pair may not be judged, each reason once."""
+        blocked = self.judged.blocked
+        return tuple(dict.fromkeys(why for arm in pair for why in blocked.get(arm, ())))
+
+
+def against(arms: Iterable[Arm], baseline: Arm) -> list[Pair]:
+    """Each arm with the baseline."""
+    return [(arm, baseline) for arm in arms if arm != baseline]
+
+
+def between(arms: Iterable[Arm]) -> list[Pair]:
+    """Every two arms, once."""
+    return list(combinations(arms, 2))
+
+
+def _holm(p: Sequence[float]) -> list[float]:
+    return [float(value) for value in holm(p)] if p else []
+
+
+def _needs(y: Ints, answers: Ints, margin: float) -> Needs:
+    """What would have shown the margin; one seed says nothing about other seeds."""
+    gains = paired_scores(y, answers[0], answers[1])
+    if len(gains) > 1:
+        return needs(mrmc(gains), margin)
+    return Needs(images_needed(margin, float(np.mean(gains**2))), None)
+
+
+def _discordant(y: Ints, answers: Ints) -> tuple[int, int]:
+    right_a, right_b = answers == y
+    return int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+
+
+def _set_off(name: str) -> str:
+    """A name with a comma in it ends with one inside a sentence."""
+    return f"{name}," if ", " in name else name
+
+
+def _known(labels: float) -> float | None:
+    return float(labels) if labels > 0 and isfinite(labels) else None
+
+
+def _censored(saving: LabelSaving) -> str | None:
+    if not saving.censored:
+        return None
+    return "below" if saving.needed == 0 else "above"

@@ -1,0 +1,175 @@
+"""index: two folders of files -> which image plays which part, and every pixel decoded once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.config import StudyError
+from headstart.data.cache import PixelCache, identity, open_cache
+from headstart.data.groups import read_groups
+from headstart.data.near import NearCopies
+from headstart.data.scan import Found, find_labeled, find_unlabeled
+from headstart.data.splits import Indexed, Kin, NearPair, limit_files, sort_images
+from headstart.runtime.run import Dataset, Run
+from headstart.stages.index.card import DataCard, copy_lists, data_card, write_card
+from headstart.stats.power import detectable_difference, effective_images
+from headstart.store import Entry, write_text
+from headstart.types import DatasetIndex
+
+__all__ = ["DataCard", "copy_lists", "data_card", "index", "write_card"]
+
+
+def index(run: Run) -> Dataset:
+    """Find, decode and part the images of a study.
+
+    Raises:
+        StudyError: no images, fewer than two classes, no test images, a pool too small.
+    """
+    data, size = run.study.data, run.study.encoder.image_size
+    files = _find(run)
+    groups = read_groups(data.groups, files) if data.groups else ()
+    side = round(size * data.cache_factor)
+    home = data.cache or run.folder.parent / ".headstart-cache"
+    cache = open_cache(files, side, home, run.tell.progress, run.tell.line)
+    settings = {
+        "files": identity(files),
+        "side": side,
+        "readable": [not reason for reason in cache.reasons],
+        "split": data.split,
+        "split_seed": data.split_seed,
+        "train_joins_pool": data.train_joins_pool,
+        "near": data.near_distance if data.near_duplicates else None,
+        "groups": groups,
+    }
+    entry = run.store.entry("index", "images", settings)
+    if not entry.done:
+        started = time.perf_counter()
+        near = _near(run, entry, cache) if data.near_duplicates else None
+        indexed = sort_images(files, cache.digests, data, data.split_seed, Kin(near, groups))
+        _require_usable(indexed, run)
+        indexed.index.save(entry.folder)
+        _write_lists(entry, files, cache, indexed)
+        entry.finish(_info(indexed), started)
+    return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine)
+
+
+def _find(run: Run) -> list[Found]:
+    data = run.study.data
+    if data.labeled is None:
+        raise StudyError("--labeled: a folder with one folder of images for each class is needed")
+    files = find_labeled(data.labeled, exclude=run.folder)
+    if data.unlabeled is not None:
+        files = find_unlabeled(data.unlabeled, exclude=run.folder) + files
+    return limit_files(files, data.limit) if data.limit else files
+
+
+def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:
+    try:
+        return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
+    except OSError as error:  # its thumbnails lie on disk
+        raise StudyError(f"{entry.folder}: {error.strerror or error}") from None
+
+
+def _require_usable(indexed: Indexed, run: Run) -> None:
+    data, index = run.study.data, indexed.index
+    unreadable = len(indexed.removed.get("unreadable", ()))
+    for split in ("train", "validation", "test"):
+        if not len(index.where(split)):
+            raise StudyError(
+                f"--labeled {data.labeled}: no usable {split} images ({unreadable} unreadable); "
+                "give each class more images"
+            )
+    trained = set(index.labels[index.where("train")].tolist())
+    for number, name in enumerate(index.classes.tolist()):
+        if number not in trained:
+            raise StudyError(f"--labeled {data.labeled}: class '{name}' has no training image")
+    pool = index.where(*(("pool", "train") if data.train_joins_pool else ("pool",)))
+    if len(pool) < 4:
+        raise StudyError(
+            f"--unlabeled {data.unlabeled}: only {len(pool)} usable images to pretrain on; "
+            "at least 4 are needed, thousands are useful"
+        )
+
+
+def _info(indexed: Indexed) -> dict[str, Any]:
+    index = indexed.index
+    counts = Counter(index.splits.tolist())
+    by_class = Counter(zip(index.labels.tolist(), index.splits.tolist(), strict=True))
+    parts = ("train", "validation", "test")
+    support = [by_class[c, "test"] for c in range(len(index.classes))]
+    return {
+        "counts": {split: counts[split] for split in ("pool", *parts)},
+        "classes": [
+            {"name": name, **{split: by_class[c, split] for split in parts}}
+            for c, name in enumerate(index.classes.tolist())
+        ],
+        "split": indexed.split,
+        "removed": {reason: len(ids) for reason, ids in sorted(indexed.removed.items())},
+        "near_duplicates": _near_info(indexed),
+        "crossing": indexed.crossing,
+        "detectable_difference": detectable_difference(effective_images(support)),
+        "digest": str(index.digest),
+    }
+
+
+def _near_info(indexed: Indexed) -> dict[str, int]:
+    """Images removed as near-copies, pairs to review, groups kept together, labels that differ."""
+    return {
+        "removed": sum(len(ids) for reason, ids in indexed.removed.items() if "_near_" in reason),
+        "review": sum(pair.outcome == "review" for pair in indexed.near),
+        "groups": indexed.clusters,
+        "different_labels": sum(
+            pair.outcome != "review" and pair.classes > 1 for pair in indexed.near
+        ),
+    }
+
+
+def _write_lists(entry: Entry, files: Sequence[Found], cache: PixelCache, indexed: Indexed) -> None:
+    """quarantine.csv: files that cannot be read, and why; removed.csv: all that was left out;
+    near_duplicates.csv: pairs that are nearly identical, and pairs to look at.
+    """
+    bad = [(f.id, f.path, why) for f, why in zip(files, cache.reasons, strict=True) if why]
+    _write_csv(entry.folder / "quarantine.csv", ("id", "path", "reason"), bad)
+    removed = [(i, reason) for reason, ids in sorted(indexed.removed.items()) for i in ids]
+    _write_csv(entry.folder / "removed.csv", ("id", "reason"), removed)
+    pairs = [_pair_row(pair) for pair in sorted(indexed.near, key=_by_outcome)]
+    _write_csv(entry.folder / "near_duplicates.csv", PAIR_COLUMNS, pairs)
+
+
+PAIR_COLUMNS = (
+    "id",
+    "stands",
+    "other_id",
+    "other_stands",
+    "distance",
+    "correlation",
+    "mirrored",
+    "outcome",
+    "labels",
+)
+
+
+def _pair_row(pair: NearPair) -> tuple[str, ...]:
+    labels = {0: "", 1: "same", 2: "different"}[pair.classes]
+    likeness = (str(pair.distance), f"{pair.correlation:.3f}", "yes" if pair.mirrored else "no")
+    ids = (pair.id_a, pair.stands_a, pair.id_b, pair.stands_b)
+    return (*ids, *likeness, pair.outcome, labels)
+
+
+def _by_outcome(pair: NearPair) -> tuple[int, float, str, str]:
+    order = ("removed", "kept together", "review").index(pair.outcome)
+    return order, -pair.correlation, pair.id_a, pair.id_b
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue().encode("utf8", "backslashreplace").decode("utf8"))

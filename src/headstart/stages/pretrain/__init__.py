@@ -1,0 +1,111 @@
+"""pretrain: unlabelled images -> an encoder, watched for collapse while it trains."""
+
+from __future__ import annotations
+
+import time
+
+from headstart import interrupt
+from headstart.config import StudyError
+from headstart.engine import Training, checkpoint_files
+from headstart.nn.encoder import build_encoder, weights_hash
+from headstart.recipes import fit_to_pool, resolve_recipe
+from headstart.runtime.memory import fitting
+from headstart.runtime.networks import backbone, load_encoder, save_encoder
+from headstart.runtime.run import Dataset, Run
+from headstart.stages.pretrain.job import Job
+from headstart.stages.pretrain.watch import PretrainWatch
+from headstart.store import Entry
+
+__all__ = ["Job", "pretrain", "start"]
+
+
+def start(run: Run, seed: int, weights: str) -> Entry:
+    """The encoder that training starts from: the same weights for every arm of a seed.
+
+    Raises:
+        StudyError: an unknown backbone, or weights that are not there or do not fit it.
+    """
+    settings = run.study.encoder.model_dump() | {"weights": weights}
+    # Weights from a file or a hub are the same for every seed; only random ones are drawn.
+    settings["seed"] = seed if weights == "random" else 0
+    entry = run.store.entry("pretrain", "random" if weights == "random" else "start", settings)
+    if not entry.done:
+        started = time.perf_counter()
+        try:
+            encoder = build_encoder(**backbone(run), weights=weights, seed=settings["seed"])
+        except ValueError as error:
+            raise StudyError(f"encoder: {error}") from None
+        save_encoder(encoder, entry)
+        entry.finish({"status": "ok", "start": weights_hash(encoder)}, started)
+    return entry
+
+
+def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> Entry:
+    """Train one method on the pool from the start ``begin``, and store its encoder.
+
+    The entry's info holds ``status`` ("ok", "collapsed" or "failed") with its reason; nothing that
+    goes wrong in one method's training stops another's.
+    """
+    pool = data.pool(run.study.data.train_joins_pool)
+    recipe, cuts = fit_to_pool(resolve_recipe(run.study, method), len(pool))
+    job = Job(run, data, method, seed, recipe, pool)
+    entry = run.store.entry("pretrain", f"{method}-seed{seed}", job.settings(), [data.entry, begin])
+    if entry.done:
+        _forget_checkpoints(entry)  # where the end came between the two
+        return entry
+    warnings = [*cuts, *job.known_bad()]
+    for line in warnings:
+        run.tell.line(f"{method}: {line}")
+    batch = f"{method} (seed {seed})", "--batch-size ", job.batch_size
+
+    def smaller(size: int) -> Training:
+        return job.with_batch(size).training(load_encoder(run, begin))[1]
+
+    def kept() -> bool:
+        return bool(checkpoint_files(entry.folder))
+
+    with interrupt.deferred():  # a signal is looked for after every step, and what is learnt saved
+        fitting(lambda: _train(job, entry, begin, warnings), smaller, batch, run.engine, kept)
+    _forget_checkpoints(entry)
+    return entry
+
+
+def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> None:
+    """Train, and store the encoder; of a training that failed, the last healthy one."""
+    run, started = job.run, time.perf_counter()
+    encoder = load_encoder(run, begin)
+    started_from = weights_hash(encoder)
+    network, training = job.training(encoder)
+    watch = PretrainWatch(job, network)
+    minutes = run.study.pretrain.checkpoint_minutes
+    try:
+        reason = run.engine.fit(training, watch, entry.folder, minutes)
+    finally:
+        watch.logs.close()
+    if watch.status != "ok":
+        network.encoder.load_state_dict(watch.healthy)
+        reason = f"{reason} Its encoder is kept as it was at step {watch.healthy_step}."
+    save_encoder(network.encoder, entry)
+    entry.finish(
+        {
+            "method": job.method,
+            "seed": job.seed,
+            "status": watch.status,
+            "reason": reason,
+            "warnings": warnings + watch.warnings,
+            "epochs": run.study.pretrain.epochs,
+            "steps": watch.steps,
+            "images_seen": job.order.images(watch.steps),
+            "start": started_from,
+            "loss_floor": network.loss_floor(job.batch_size),
+            "knn_random": watch.knn_random,
+            "history": watch.history,
+        },
+        started,
+    )
+
+
+def _forget_checkpoints(entry: Entry) -> None:
+    """Only once the artifact is whole: until then they are all there is."""
+    for path in checkpoint_files(entry.folder):
+        path.unlink()

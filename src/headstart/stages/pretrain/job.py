@@ -1,0 +1,89 @@
+"""One method's pretraining, laid out: its images, its order, its optimiser and its schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from headstart.config import Recipe
+from headstart.data.batches import Order, ViewPairs
+from headstart.engine import Training
+from headstart.methods import METHODS
+from headstart.methods.base import Method
+from headstart.nn.encoder import Encoder
+from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
+from headstart.runtime.run import Dataset, Run
+from headstart.stats.known_bad import REFUSE, known_bad
+from headstart.types import Ints
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method's pretraining, laid out."""
+
+    run: Run
+    data: Dataset
+    method: str
+    seed: int
+    recipe: Recipe
+    pool: Ints
+
+    @property
+    def order(self) -> Order:
+        """Which images make up a step."""
+        settings = self.run.study.pretrain
+        return Order(len(self.pool), settings.batch_size, self.seed, settings.drop_last)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a full step: no more than there are in the pool."""
+        return min(self.run.study.pretrain.batch_size, len(self.pool))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.order.steps_per_epoch * self.run.study.pretrain.epochs
+
+    def settings(self) -> dict[str, object]:
+        """All that changes the result, for the artifact's key."""
+        return {
+            "method": self.method,
+            "seed": self.seed,
+            "recipe": self.recipe.model_dump(),
+            "image_size": self.data.size,
+            "cache_factor": self.run.study.data.cache_factor,
+            "precision": self.run.engine.precision,
+            **self.run.study.pretrain.model_dump(exclude={"recipe", "checkpoint_minutes"}),
+        }
+
+    def with_batch(self, size: int) -> Job:
+        """The same training with another batch size."""
+        settings = self.run.study.pretrain.model_copy(update={"batch_size": size})
+        study = self.run.study.model_copy(update={"pretrain": settings})
+        return replace(self, run=replace(self.run, study=study))
+
+    def training(self, encoder: Encoder) -> tuple[Method, Training]:
+        """The method around its encoder, and how it is to be trained."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = METHODS[self.method](encoder, self.steps, **self.recipe.settings)
+        network = self.run.engine.place(network)
+        order, optim, steps = self.order, self.recipe.optim, self.steps
+        images = self.data.images(self.pool)
+        training = Training(
+            network=network,
+            optimizer=build_optimizer(network, optim, self.batch_size),
+            batch=ViewPairs(images, order, self.recipe.view1, self.recipe.view2),
+            lr_factor=lambda step: lr_factor(optim, step, steps, order.steps_per_epoch),
+            steps=steps,
+            seed=self.seed,
+            epoch_steps=order.steps_per_epoch,
+        )
+        return network, training
+
+    def known_bad(self) -> list[str]:
+        """Combinations known to fail, said before they cost anything."""
+        optim, batch = self.recipe.optim, self.batch_size
+        lines = known_bad(optim.name, peak_lr(optim, batch), batch, has_batchnorm=True)
+        return [line.removeprefix(REFUSE) for line in lines]
