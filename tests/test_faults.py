@@ -308,7 +308,7 @@ def hungry(most: int, error: Exception) -> type[SimCLR]:
 def test_a_batch_that_does_not_fit_is_told_with_one_that_does(
     error: Exception, most: int, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simclr", hungry(most, error))
+    monkeypatch.setitem(METHODS.entries, "simclr", hungry(most, error))
     run = tiny_study.open_run(tiny_study.study(encoder={"image_size": 16}), tmp_path)
     data = tiny_study.made_data(run, pool=40)
     with pytest.raises(StudyError) as caught:
@@ -331,7 +331,7 @@ def test_memory_that_was_enough_until_now_is_no_reason_for_another_batch(
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return super().loss(x1, x2)
 
-    monkeypatch.setitem(METHODS, "simclr", Crowded)
+    monkeypatch.setitem(METHODS.entries, "simclr", Crowded)
     settings = {"batch_size": 8, "epochs": 2, "checkpoint_minutes": 0}
     asked = tiny_study.study(encoder={"image_size": 16}, pretrain=settings)
     run = tiny_study.open_run(asked, tmp_path)
@@ -375,7 +375,8 @@ def test_what_read_ahead_in_vain_is_let_go() -> None:
 def test_another_error_in_a_training_is_not_taken_for_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simclr", hungry(8, RuntimeError("shapes cannot be multiplied")))
+    broken = hungry(8, RuntimeError("shapes cannot be multiplied"))
+    monkeypatch.setitem(METHODS.entries, "simclr", broken)
     run = tiny_study.open_run(tiny_study.study(encoder={"image_size": 16}), tmp_path)
     data = tiny_study.made_data(run, pool=40)
     with pytest.raises(RuntimeError, match="shapes"):
@@ -619,7 +620,7 @@ def valid(run: Path) -> None:
 def test_a_lost_method_is_named_and_the_study_goes_on(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simclr", NotANumber)
+    monkeypatch.setitem(METHODS.entries, "simclr", NotANumber)
     code, stderr = main(tmp_path / "run")
     assert code == 0, stderr
     warning = "Warning: not judged, see the report for why: simclr/linear (seed 0)"
@@ -658,7 +659,7 @@ def test_a_lost_baseline_leaves_nothing_to_compare_with_and_says_so(
 def test_a_study_without_any_trained_arm_fails(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simclr", NotANumber)
+    monkeypatch.setitem(METHODS.entries, "simclr", NotANumber)
     monkeypatch.setattr(Supervised, "loss", supervised_not_a_number)
     code, stderr = main(tmp_path / "run")
     assert code == 1

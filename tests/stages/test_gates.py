@@ -19,10 +19,11 @@ from headstart.methods import METHODS
 from headstart.methods.simsiam import SimSiam
 from headstart.methods.supervised import Supervised
 from headstart.nn.losses import negative_cosine
+from headstart.runtime import heads
 from headstart.runtime import run as run_stage
-from headstart.stages import classify, pretrain
+from headstart.stages import classify
 from headstart.stages import compare as compare_stage
-from headstart.stages.classify import finetune as finetune_stage
+from headstart.stages.classify import end_to_end
 from headstart.stages.compare.families import Question
 from headstart.stages.index import index
 from headstart.stages.pretrain import start
@@ -153,7 +154,7 @@ def test_g3_an_arm_scored_on_another_size(
     real = pipeline.evaluate
 
     def smaller(run: Any, data: Any, cell: Any, *rest: Any) -> Any:
-        if cell.arm == "simclr/finetune":
+        if str(cell.arm) == "simclr/finetune":
             data = replaced(data, size=24)
         return real(run, data, cell, *rest)
 
@@ -190,15 +191,15 @@ def test_g4_another_start_for_one_method(
 def test_g5_more_trials_for_one_arm(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = finetune_stage.finetune
+    real = end_to_end.finetune
 
-    def generous(arm: Any, entry: Any) -> None:
-        if arm.cell.method == "simclr":
-            tuning = arm.run.study.classify.finetune.model_copy(update={"lrs": (0.05, 0.1)})
-            heads = arm.run.study.classify.model_copy(update={"finetune": tuning})
-            asked = arm.run.study.model_copy(update={"classify": heads})
-            arm = replaced(arm, run=replaced(arm.run, study=asked))
-        real(arm, entry)
+    def generous(job: Any, entry: Any) -> None:
+        if job.cell.method == "simclr":
+            tuning = job.run.study.classify.finetune.model_copy(update={"lrs": (0.05, 0.1)})
+            settings = job.run.study.classify.model_copy(update={"finetune": tuning})
+            asked = job.run.study.model_copy(update={"classify": settings})
+            job = replaced(job, run=replaced(job.run, study=asked))
+        real(job, entry)
 
     monkeypatch.setattr(classify, "finetune", generous)
     gates = check(studied(bags, tmp_path / "run", classify={"protocols": ["finetune"]}))
@@ -212,7 +213,10 @@ def test_g6_a_learning_rate_of_one_zero_one_zero(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A schedule computed from the number of classes instead of the number of batches."""
-    monkeypatch.setattr(pretrain, "lr_factor", lambda optim, step, *rest: float(step % 2 == 0))
+    monkeypatch.setattr(
+        "headstart.stages.pretrain.job.lr_factor",
+        lambda optim, step, *rest: float(step % 2 == 0),
+    )
     study = studied(
         bags,
         tmp_path / "run",
@@ -255,7 +259,7 @@ def collapses(
 def test_g7_simsiam_without_its_stop_gradient(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
+    monkeypatch.setitem(METHODS.entries, "simsiam", NoStopGradient)
     gates = collapses(bags, tmp_path / "run", "simsiam", {"lr": 2.0})
     assert failing(gates) == {"G7"}
     assert "collapsed" in next(g.reason for g in gates if g.gate == "G7")
@@ -278,7 +282,7 @@ def test_g7_byol_without_a_predictor_at_tau_0(
             byol.follow(self.target[0], self.encoder, 0.0)
             byol.follow(self.target[1], self.projector, 0.0)
 
-    monkeypatch.setitem(METHODS, "byol", Bare)
+    monkeypatch.setitem(METHODS.entries, "byol", Bare)
     gates = collapses(bags, tmp_path / "run", "byol", {"lr": 2.0})
     assert failing(gates) == {"G7"}
 
@@ -287,12 +291,12 @@ def test_g9_heads_that_were_fitted_on_test_images(
     sound: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fitting takes all labels it can see, whatever the subset says."""
-    real = classify.fit_heads
+    real = heads.fit_heads
 
     def leaky(x: Any, y: Any, subsets: Any, *rest: Any) -> Any:
         return real(x, y, [np.arange(len(x)) for _ in subsets], *rest)
 
-    monkeypatch.setattr(classify, "fit_heads", leaky)
+    monkeypatch.setattr(heads, "fit_heads", leaky)
     from headstart.stages.gates import _all
 
     gates = list(_all(*sound))

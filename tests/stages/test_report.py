@@ -186,8 +186,8 @@ class Overflows(SimCLR):
 def test_lost_methods_say_so_and_the_others_go_on(
     bags: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simsiam", Flat)
-    monkeypatch.setitem(METHODS, "simclr", Overflows)
+    monkeypatch.setitem(METHODS.entries, "simsiam", Flat)
+    monkeypatch.setitem(METHODS.entries, "simclr", Overflows)
     asked = tiny_study.study(
         bags,
         only=["simsiam", "simclr", "byol"],

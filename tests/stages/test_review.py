@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import tiny_study
-from headstart.runtime.run import Dataset, Grid, Run
+from headstart.runtime.run import Branch, Dataset, Grid, Run
 from headstart.stages.review import LISTED, review_lookalikes
 from headstart.types import Features
 
@@ -26,7 +26,7 @@ def made(tmp_path: Path, copies: int) -> tuple[Run, Dataset, Grid]:
     entry = run.store.entry("extract", "made", {"copies": copies})
     Features(ids, x, data.index.labels[labelled]).save(entry.folder)
     entry.finish({}, time.perf_counter())
-    return run, data, Grid(extracted={("simclr", 0): entry})
+    return run, data, Grid((Branch("simclr", 0, entry, entry, ()),))
 
 
 def test_pairs_that_look_alike_are_listed_and_nothing_is_removed(tmp_path: Path) -> None:
@@ -51,5 +51,5 @@ def test_images_that_only_share_a_mean_are_not_alike(tmp_path: Path) -> None:
 
 def test_without_a_pretrained_method_there_is_nothing_to_ask(tmp_path: Path) -> None:
     run, data, _ = made(tmp_path, copies=1)
-    assert review_lookalikes(run, data, Grid()) == 0
+    assert review_lookalikes(run, data, Grid(())) == 0
     assert not (tmp_path / "lookalikes.csv").exists()

@@ -21,12 +21,14 @@ from headstart.data.splits import label_budget
 from headstart.engine import Reading
 from headstart.methods.supervised import Supervised
 from headstart.nn.linear import choose, fit_heads
+from headstart.runtime import heads
 from headstart.runtime.logs import Logs
 from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify
-from headstart.stages.classify.finetune import (
+from headstart.stages.classify.end_to_end import (
+    FinetuneJob,
     Trial,
     ValidationWatch,
     validation_images,
@@ -97,7 +99,7 @@ def test_all_fractions_are_fitted_in_one_solve(made: Made, monkeypatch: pytest.M
         calls.append(len(subsets))
         return fit_heads(x, y, subsets, *rest)
 
-    monkeypatch.setattr(classify_module, "fit_heads", counted)
+    monkeypatch.setattr(heads, "fit_heads", counted)
     asked = cells("linear", 0.25, 0.5, 0.75, seed=7)
     entries = done(made, *asked)
     assert calls == [3]
@@ -311,7 +313,7 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
         classify={"finetune": {"lrs": [0.1, 0.3], "weight_decays": [1e-4, 1e-3], "epochs": 4}},
     )
     (cell,) = cells("finetune", 1.0)
-    real, seen = Arm.trial, list[tuple[float, float]]()
+    real, seen = FinetuneJob.trial, list[tuple[float, float]]()
 
     def classified(folder: Path) -> Entry:
         run = tiny_study.open_run(asked, folder)
@@ -319,14 +321,14 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
         encoder = start(run, 0, "random")
         return classify(run, data, [cell], encoder, encoder)[cell]
 
-    def noted(arm: Arm, lr: float, weight_decay: float) -> Trial:
+    def noted(job: FinetuneJob, lr: float, weight_decay: float) -> Trial:
         seen.append((lr, weight_decay))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(arm, lr, weight_decay)
+        return real(job, lr, weight_decay)
 
     wanted = classified(tmp_path / "whole")
-    monkeypatch.setattr(Arm, "trial", noted)
+    monkeypatch.setattr(FinetuneJob, "trial", noted)
     with pytest.raises(KeyboardInterrupt):
         classified(tmp_path / "cut")
     kept = sorted((tmp_path / "cut").rglob("checkpoint-trial-*.pt"))

@@ -14,6 +14,7 @@ import torch
 from made_atlas import SIDE, atlas, cell, noise, open_data
 from torch import Tensor, nn
 
+from headstart.arms import Arm
 from headstart.data.cache import PixelCache
 from headstart.stages.explain.background import (
     _centre_row,
@@ -184,5 +185,5 @@ def test_the_proxy_says_what_costs_more(
 ) -> None:
     spread = np.tile([-0.05, 0.05], 3 * PER_CLASS // 2)
     falls = {"centre": centre + spread, "border": np.full(3 * PER_CLASS, border)}
-    row = _centre_row(coloured(tmp_path), OBJECT, falls)
+    row = _centre_row(coloured(tmp_path), Arm.parse(OBJECT), falls)
     assert row["sentence"].endswith(says)

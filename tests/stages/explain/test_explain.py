@@ -18,7 +18,7 @@ from headstart.config import Study
 from headstart.pipeline import explain_run
 from headstart.reporting import schema
 from headstart.runtime.networks import load_network
-from headstart.runtime.run import Cell, Grid
+from headstart.runtime.run import Cell
 from headstart.stages.explain import explain
 from headstart.stages.explain.pictures import SIDE
 from headstart.stages.report import Outcome
@@ -259,7 +259,7 @@ def test_why_a_network_has_no_map_is_kept(
 
     from headstart import attributions
     from headstart.attributions import NoMap
-    from headstart.stages.explain.maps import TRUE, Sitting
+    from headstart.stages.explain.maps import TRUE, ExplainedNetwork
 
     def refuse(*_: object, **__: object) -> None:
         raise NoMap("no stage of 7 × 7 cells or more")
@@ -269,8 +269,8 @@ def test_why_a_network_has_no_map_is_kept(
     source = run.store.entry("explain", "made", {})
     network = Known(cell("byol/linear", 0), source, source, torch.nn.Identity())
     answers = np.full((6, 3), np.nan if fault == "not finite" else 0.5, np.float32)
-    sitting = Sitting(run, data, network, data.index.where("test"), answers)
-    entry = sitting.attribute("saliency", TRUE)
+    explained = ExplainedNetwork(run, data, network, data.index.where("test"), answers)
+    entry = explained.attribute("saliency", TRUE)
     assert entry.info["converged"] == [False] * 6
     assert fault in entry.info["reason"]
     assert not Attributions.load(entry.folder).maps.any()
@@ -279,5 +279,5 @@ def test_why_a_network_has_no_map_is_kept(
 @pytest.mark.parametrize("nothing", [{"images": 0}, {"attributions": []}])
 def test_explaining_can_be_left_out(nothing: dict[str, object], tmp_path: Path) -> None:
     run = tiny_study.open_run(tiny_study.study(explain=nothing), tmp_path)
-    found = explain(run, tiny_study.made_data(run, pool=4), Grid())
+    found = explain(run, tiny_study.made_data(run, pool=4), {})
     assert (found.similarity, found.images, found.findings) == ([], [], None)

@@ -29,7 +29,7 @@ class Corner(nn.Module):
 def rows_of(folder: Path, maps: Floats, **explain: object) -> list[dict[str, Any]]:
     run, data = open_data(folder, held_out=COUNT, classes=1, **explain)
     cells = [cell(A, 0), cell(NULL, 0), cell(NULL, 1)]
-    given = {c: maps if c.arm == A else noise(COUNT, c.seed) for c in cells}
+    given = {c: maps if str(c.arm) == A else noise(COUNT, c.seed) for c in cells}
     return faithfulness_rows(atlas(run, data, given, modules=dict.fromkeys(cells, Corner())))
 
 

@@ -18,8 +18,7 @@ from headstart.data import near
 from headstart.data.synthetic import BagsSpec, generate
 from headstart.runtime.run import Dataset, Run, Silence
 from headstart.stages.index import PAIR_COLUMNS, index
-from headstart.stages.index.card import describe
-from headstart.stages.index.card import leaks
+from headstart.stages.index.card import describe, leaks
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,7 @@ def test_a_loss_that_is_no_number_ends_the_run_as_failed(
     on_collapse: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Going on is pointless whatever is asked: nothing downstream can use such weights."""
-    monkeypatch.setitem(METHODS, "simclr", broken_from(7))
+    monkeypatch.setitem(METHODS.entries, "simclr", broken_from(7))
     tell = tiny_study.Spoken()
     sizes = {"epochs": 8, "batch_size": 8, "on_collapse": on_collapse}
     run = tiny_run(tmp_path, tell=tell, pretrain=sizes)
@@ -283,7 +283,7 @@ def test_what_breaks_a_training_is_named_and_its_last_healthy_encoder_kept(
     how: str, status: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = sabotaged(12, how)
-    monkeypatch.setitem(METHODS, "simclr", broken)
+    monkeypatch.setitem(METHODS.entries, "simclr", broken)
     sizes = {"epochs": 12, "batch_size": 8, "check_epochs": 1, "checkpoint_minutes": 0}
     whole_run = tiny_run(tmp_path / "whole", pretrain=sizes)
     entry = trained(whole_run, tiny_study.made_data(whole_run, pool=40), "simclr")
@@ -374,7 +374,7 @@ def simsiam_run(folder: Path, **sizes: Any) -> tuple[Run, Dataset]:
 def test_simsiam_without_its_stop_gradient_is_seen_to_collapse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
+    monkeypatch.setitem(METHODS.entries, "simsiam", NoStopGradient)
     run, data = simsiam_run(tmp_path)
     entry = trained(run, data, "simsiam")
     info = entry.info
@@ -399,7 +399,7 @@ def test_a_healthy_simsiam_is_left_alone(tmp_path: Path) -> None:
 def test_a_collapse_that_is_only_warned_about_goes_on_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METHODS, "simsiam", NoStopGradient)
+    monkeypatch.setitem(METHODS.entries, "simsiam", NoStopGradient)
     run, data = simsiam_run(tmp_path, epochs=16, on_collapse="warn")
     info = trained(run, data, "simsiam").info
     assert info["status"] == "ok"
