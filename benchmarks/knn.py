@@ -17,8 +17,8 @@ import torch
 
 from headstart.config import Study, demo
 from headstart.engine import Engine
+from headstart.layers import build_study
 from headstart.nn.neighbours import knn_accuracy
-from headstart.recipes import build_study
 from headstart.runtime.networks import load_encoder, outputs
 from headstart.runtime.run import Run, Silence
 from headstart.stages.index import index

@@ -12,19 +12,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.config import (
-    PRESETS,
-    Optim,
-    Recipe,
-    Study,
-    StudyError,
-    View,
-    merge_settings,
-    read_assignment,
-    read_study_file,
-)
+from headstart.config import PRESETS, Optim, Recipe, Study, StudyError, View
+from headstart.layers import build_study, merge_settings, read_assignment, read_study_file
 from headstart.methods import METHODS
-from headstart.recipes import build_study, resolve_recipe
+from headstart.recipes import resolve_recipe
 
 
 def fault(settings: dict[str, Any], source: str = "study.yaml") -> str:

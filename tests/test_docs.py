@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from headstart.config import PRESETS, read_study_file, settings_table
-from headstart.recipes import build_study, recipe_table
+from headstart.config import PRESETS, settings_table
+from headstart.layers import build_study, read_study_file
+from headstart.recipes import recipe_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")

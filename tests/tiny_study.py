@@ -14,8 +14,8 @@ from torch import nn
 from headstart.config import Study
 from headstart.data.cache import PixelCache
 from headstart.engine import Engine
+from headstart.layers import build_study
 from headstart.nn.encoder import Encoder
-from headstart.recipes import build_study
 from headstart.runtime.run import Cell, Dataset, Run, Silence, Tell
 from headstart.stages.classify import classify
 from headstart.stages.evaluate import evaluate

@@ -13,9 +13,11 @@ import typer
 
 from headstart import interrupt
 from headstart.faults import GO_ON, told
+from headstart.methods import METHODS
 
 if TYPE_CHECKING:
     from headstart.config import Study
+    from headstart.layers import Layers
     from headstart.stages.report import Outcome
 
 app = typer.Typer(
@@ -27,8 +29,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-
-Layers = list[tuple[str, dict[str, Any]]]
 
 # Options that more than one command has.
 StudyFile = Annotated[
@@ -67,7 +67,8 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "runs/study"
     ),
     methods: Annotated[
-        str | None, typer.Option(help="Which of moco,simclr,simsiam,byol (default: all).")
+        str | None,
+        typer.Option(help=f"Which of {','.join(METHODS)} (default: those of the preset)."),
     ] = None,
     seeds: Annotated[
         str | None, typer.Option(help="Like 0,1,2: a seed changes everything random.")
@@ -111,25 +112,25 @@ def run(  # noqa: PLR0913 - the signature is the command line
 ) -> int:
     """Compare self-supervised pretraining with supervised training on your images."""
     flags = {
-        "data.unlabeled": unlabeled,
-        "data.labeled": labeled,
-        "data.limit": limit,
-        "data.groups": groups,
+        "unlabeled": unlabeled,
+        "labeled": labeled,
+        "limit": limit,
+        "groups": groups,
         "methods": methods,
         "seeds": _numbers(seeds, "--seeds", int),
         "label_fractions": _numbers(label_fractions, "--label-fractions", float),
-        "encoder.backbone": backbone,
-        "encoder.image_size": image_size,
-        "pretrain.batch_size": batch_size,
-        "pretrain.epochs": epochs,
-        "pretrain.recipe": recipe,
-        "pretrain.on_collapse": on_collapse,
-        "classify.compute_matched": compute_matched or None,
-        "compare.margin": margin,
-        "engine.device": device,
-        "engine.compile": compile_ or None,
+        "backbone": backbone,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "recipe": recipe,
+        "on_collapse": on_collapse,
+        "compute_matched": compute_matched or None,
+        "margin": margin,
+        "device": device,
+        "compile": compile_ or None,
     }
-    return _run(_study(preset, study, set_ or [], flags), out, json=json)
+    return _run(_study(preset, study, set_, flags), out, json=json)
 
 
 @app.command()
@@ -154,11 +155,11 @@ def demo(
         typer.echo(bags)
         return 0
     flags = {
-        "data.unlabeled": bags / "unlabeled",
-        "data.labeled": bags / "labeled",
-        "explain.masks": bags,
+        "unlabeled": bags / "unlabeled",
+        "labeled": bags / "labeled",
+        "masks": bags,
     }
-    return _run(_study("demo", None, set_ or [], flags), out / "bags", json=json)
+    return _run(_study("demo", None, set_, flags), out / "bags", json=json)
 
 
 @app.command()
@@ -226,10 +227,10 @@ def check(  # noqa: PLR0913 - the signature is the command line
     from headstart.reporting.card import card_table
     from headstart.terminal import Terminal
 
-    flags = {"data.unlabeled": unlabeled, "data.labeled": labeled, "data.groups": groups}
+    flags = {"unlabeled": unlabeled, "labeled": labeled, "groups": groups}
     terminal = Terminal()
     with terminal:
-        card, path = check_study(_study("standard", study, set_ or [], flags), out, terminal)
+        card, path = check_study(_study("standard", study, set_, flags), out, terminal)
     terminal.show(card_table(card.data))
     for line in card.lines:
         terminal.line(line)
@@ -272,12 +273,12 @@ def explain(  # noqa: PLR0913 - the signature is the command line
     from headstart.config import StudyError
 
     flags = {
-        "explain.attributions": attributions,
-        "explain.images": images,
-        "explain.masks": masks,
-        "engine.device": device,
+        "attributions": attributions,
+        "images": images,
+        "masks": masks,
+        "device": device,
     }
-    layers = _layers(set_ or [], flags)
+    layers = _layers(set_, flags)
     if image is not None:
         _explain_image(folder, image, target, layers, json=json)
         return
@@ -351,7 +352,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
     backbone: Backbone = None,
     image_size: ImageSize = None,
     batch_size: BatchSize = None,
-    method: Annotated[str, typer.Option(help="moco, simclr, simsiam or byol.")] = "simclr",
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "simclr",
     data: Annotated[
         Path | None, typer.Option(help="Folder of images (default: bags drawn at photo size).")
     ] = None,
@@ -376,13 +377,13 @@ def bench(  # noqa: PLR0913 - the signature is the command line
     from headstart.terminal import Terminal
 
     flags = {
-        "encoder.backbone": backbone,
-        "encoder.image_size": image_size,
-        "pretrain.batch_size": batch_size,
-        "engine.compile": compile_ or None,
-        "engine.device": device,
+        "backbone": backbone,
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "compile": compile_ or None,
+        "device": device,
     }
-    study = _study("standard", None, set_ or [], flags)
+    study = _study("standard", None, set_, flags)
     if json is not None and not json.resolve().parent.is_dir():
         raise StudyError(f"--json {json}: no folder {json.parent}")  # before minutes of measuring
     terminal = Terminal()
@@ -503,39 +504,18 @@ def _say(outcome: Outcome, terminal: Any) -> None:
     terminal.line(f"Report: {outcome.report_path}")
 
 
-def _study(preset: str, file: Path | None, assignments: list[str], flags: dict[str, Any]) -> Study:
-    from difflib import get_close_matches
+def _study(
+    preset: str, file: Path | None, assignments: list[str] | None, flags: dict[str, Any]
+) -> Study:
+    from headstart.layers import compose_study
 
-    from headstart.config import PRESETS, StudyError, read_study_file
-    from headstart.recipes import build_study
-
-    if preset not in PRESETS:
-        near = get_close_matches(preset, PRESETS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise StudyError(f"--preset: '{preset}' is not one of {', '.join(PRESETS)}{hint}")
-    layers: Layers = [(f"preset {preset}", PRESETS[preset]())]
-    if file is not None:
-        layers.append((str(file), read_study_file(file)))
-    return build_study([*layers, *_layers(assignments, flags)])
+    return compose_study(preset, file, _layers(assignments, flags))
 
 
-def _layers(assignments: list[str], flags: dict[str, Any]) -> Layers:
-    """What the command line says of settings, each with its source for the error line."""
-    from headstart.config import read_assignment
+def _layers(assignments: list[str] | None, flags: dict[str, Any]) -> Layers:
+    from headstart.layers import assignment_layers, flag_layers
 
-    layers: Layers = [(f"--set {text}", read_assignment(text)) for text in assignments]
-    for key, value in flags.items():
-        if value is not None:
-            flag = "--" + key.rpartition(".")[2].replace("_", "-")
-            layers.append((flag, _nested(key, value)))
-    return layers
-
-
-def _nested(key: str, value: Any) -> dict[str, Any]:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    nested: dict[str, Any] = value
-    return nested
+    return [*assignment_layers(assignments or []), *flag_layers(flags)]
 
 
 def _numbers(text: str | None, flag: str, kind: type) -> list[Any] | None:

@@ -6,13 +6,11 @@ names the nearest known one. Nothing here imports torch.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
@@ -211,7 +209,7 @@ class Explain(Frozen):
     images: Annotated[int, Field(ge=0)] = 96
     """A stratified sample of the test images; 0 explains nothing."""
     attributions: tuple[str, ...] = ("saliency", "integrated_gradients")
-    """Of saliency, integrated_gradients, smoothgrad, gradient_shap, grad_cam and occlusion."""
+    """Which attributions; ``headstart explain --help`` lists them."""
     faithfulness_images: Annotated[int, Field(ge=0)] = 24
     """On how many of the images the most important parts are taken away and put back; 0: not."""
     masks: Path | None = None
@@ -370,71 +368,7 @@ PRESETS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-# --- reading -----------------------------------------------------------------------------------
-
-# What PyYAML raises for text it cannot read: its constructors let Python's own errors through.
-_NOT_YAML = (
-    yaml.YAMLError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    ArithmeticError,
-    RecursionError,
-)
-
-
-def read_study_file(path: Path) -> dict[str, Any]:
-    """The nested settings of a YAML study file; relative paths are taken from its folder.
-
-    Raises:
-        StudyError: the file is missing, unreadable, or not a mapping.
-    """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf8"))
-    except OSError as error:
-        raise StudyError(f"{path}: {error.strerror or error}") from None
-    except _NOT_YAML as error:
-        line = " ".join(str(error).split())[:160]
-        raise StudyError(f"{path}: not readable as YAML: {line}") from None
-    if not isinstance(settings, dict):
-        raise StudyError(
-            f"{path}: must hold 'key: value' lines, like 'label_fractions: [0.1, 1.0]'"
-        )
-    data = settings.get("data")
-    _anchor(data, ("unlabeled", "labeled", "cache"), path.parent)
-    if isinstance(data, dict) and str(data.get("groups", "")).lower().endswith(".csv"):
-        _anchor(data, ("groups",), path.parent)
-    _anchor(settings.get("explain"), ("masks",), path.parent)
-    encoder = settings.get("encoder")
-    if isinstance(encoder, dict) and encoder.get("weights") not in ("random", "pretrained"):
-        _anchor(encoder, ("weights",), path.parent)
-    return settings
-
-
-def _anchor(group: Any, keys: tuple[str, ...], folder: Path) -> None:
-    """Make the named paths of a group of settings relative to ``folder``; ``~`` is the home."""
-    for key in keys:
-        if isinstance(group, dict) and isinstance(group.get(key), str):
-            group[key] = str(folder / os.path.expanduser(group[key]))
-
-
-def read_assignment(text: str) -> dict[str, Any]:
-    """``a.b=value`` as nested settings; the value is read as YAML, so ``[1, 2]`` is a list.
-
-    Raises:
-        StudyError: there is no ``=`` or no key.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not all(key.split(".")):
-        raise StudyError(f"--set {text}: write key=value, like pretrain.epochs=200")
-    try:
-        nested: Any = yaml.safe_load(value)
-    except _NOT_YAML:
-        nested = value
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return dict(nested)
+# --- errors and tables -------------------------------------------------------------------------
 
 
 def explain_validation(
@@ -466,21 +400,6 @@ def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
             return []
         model = annotation
     return list(model.model_fields)
-
-
-def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries joined; a list of methods selects, and keeps what was set of them."""
-    merged = dict(base)
-    for key, value in over.items():
-        if key == "methods" and isinstance(value, str | list | tuple):
-            chosen = Study._by_name(value)
-            known = merged.get("methods", {})
-            merged[key] = {name: known.get(name, {}) for name in chosen}
-        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge_settings(merged[key], value)
-        else:
-            merged[key] = value
-    return merged
 
 
 def settings_table(model: type[BaseModel] = Study, prefix: str = "") -> list[tuple[str, str, str]]:

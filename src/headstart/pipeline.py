@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
-from headstart.recipes import build_study
+from headstart.layers import Layers, build_study
 from headstart.runtime.run import (
     Branch,
     Cell,
@@ -50,9 +50,6 @@ from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
-
-Layers = Sequence[tuple[str, Mapping[str, Any]]]
-"""Settings over settings, each with where it comes from."""
 
 
 def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:

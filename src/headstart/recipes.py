@@ -1,4 +1,4 @@
-"""Studies and their methods' recipes: settings checked against what each method takes.
+"""Methods' recipes in a study: settings checked against what each method takes.
 
 A method's keyword-only arguments are its settings, so this is the only place where a study meets
 the registry of methods.
@@ -7,54 +7,23 @@ the registry of methods.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from headstart.config import (
     Frozen,
+    Pretrain,
     Recipe,
     Study,
     StudyError,
     explain_validation,
-    merge_settings,
     plain_setting,
 )
 from headstart.methods import METHODS
 
-
-def build_study(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Study:
-    """Merge layers of settings, later over earlier, and check the whole.
-
-    Naming methods selects them; only ``--set methods.moco.queue=512`` changes one and keeps the
-    others.
-
-    Args:
-        layers: pairs of where the settings come from (for the error line) and the nested settings.
-
-    Raises:
-        StudyError: one line naming the key, what is wrong with it, and the nearest known key.
-    """
-    study = Study()
-    merged: dict[str, Any] = {"methods": study.methods}
-    for source, layer in layers:
-        named = layer.get("methods")
-        merged = merge_settings(merged, layer)
-        if isinstance(named, Mapping) and not source.startswith("--set"):
-            merged["methods"] = {name: merged["methods"][name] for name in named}
-        try:
-            study = Study.model_validate(merged)
-        except ValidationError as error:
-            raise StudyError(f"{source}: {explain_validation(error, Study)}") from None
-        for method in study.methods:
-            try:
-                resolve_recipe(study, method)
-            except StudyError as error:
-                raise StudyError(f"{source}: {error}") from None
-    return study
-
-
+RECIPES: tuple[Literal["small"], Literal["paper"]] = ("small", "paper")
 _PARTS = ("optim", "view1", "view2", "views")
 
 
@@ -131,8 +100,7 @@ def recipe_table() -> list[tuple[str, str, str]]:
     rows = []
     for method in METHODS:
         small, paper = (
-            resolve_recipe(build_study([("", {"pretrain": {"recipe": recipe}})]), method)
-            for recipe in ("small", "paper")
+            resolve_recipe(Study(pretrain=Pretrain(recipe=recipe)), method) for recipe in RECIPES
         )
         for one, other in zip(_flat(small), _flat(paper), strict=True):
             rows.append((f"methods.{method}.{one[0]}", one[1], other[1]))

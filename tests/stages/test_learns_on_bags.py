@@ -11,7 +11,7 @@ import pytest
 import tiny_study
 from headstart.config import demo
 from headstart.data.synthetic import BagsSpec, generate
-from headstart.recipes import build_study
+from headstart.layers import build_study
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 

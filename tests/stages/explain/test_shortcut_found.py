@@ -9,8 +9,8 @@ import pytest
 
 from headstart.config import demo
 from headstart.data.synthetic import BagsSpec, generate
+from headstart.layers import build_study
 from headstart.pipeline import run_study
-from headstart.recipes import build_study
 
 ARM = "supervised/supervised"
 
