@@ -96,10 +96,7 @@ def flow(width: float) -> list[str]:
 
 def floors(width: float) -> tuple[list[str], float]:
     """Every room on its floor: what stands above may import what stands below."""
-    there = {
-        room(f"headstart.{path.relative_to(SOURCE).parts[0].removesuffix('.py')}")
-        for path in modules()
-    }
+    there = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in modules()}
     drawn = [text(width / 2, TOP - 14, "Rooms: a room imports only from floors below its own", 15)]
     y = float(TOP)
     for rooms in reversed(FLOORS):
