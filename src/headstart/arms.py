@@ -81,7 +81,8 @@ _ROLES = {
 }
 # Of Okabe & Ito (2008), for colour-blind readers too; methods take them in the registry's order.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E4FA2", "#7F3B08")
-_SHAPES = ("circle", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left")
+SPARE_SHAPES = ("triangle-right", "triangle-left", "arrow", "wedge")
+_SHAPES = ("circle", "triangle-up", "diamond", "triangle-down", *SPARE_SHAPES)
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,11 @@ def protocol_rank(protocol: str) -> int:
 def is_pretrained(method: str) -> bool:
     """Whether a self-supervised method made the encoder."""
     return method not in _OURS
+
+
+def is_candidate(method: str) -> bool:
+    """Whether any arm of the method is compared with the baseline."""
+    return any(Arm(method, protocol).candidate for protocol in COMPARED)
 
 
 def method_label(name: str) -> str:

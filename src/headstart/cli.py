@@ -16,6 +16,7 @@ from headstart.faults import GO_ON, told
 from headstart.methods import METHODS
 
 if TYPE_CHECKING:
+    from headstart.arms import Arm
     from headstart.config import Study
     from headstart.layers import Layers
     from headstart.stages.report import Outcome
@@ -195,15 +196,14 @@ def compare(
     if out is not None:
         write_comparison(compared, out)
     if json:
-        print(dumps(compared.found, indent=1))
+        print(dumps(compared.found.to_json(), indent=1))
         return
     from rich.console import Console
 
     from headstart.reporting.summary import comparison_lines, comparison_table
-    from headstart.reporting.validity import name
 
     console = Console(highlight=False)
-    console.print(comparison_table(compared.found, str if predictions else name))
+    console.print(comparison_table(compared.found))
     for line in (*compared.notes, *comparison_lines(compared.found)):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -479,19 +479,19 @@ def _run(study: Study, out: Path, *, json: bool) -> int:
 
 def _judged(outcome: Outcome, terminal: Any) -> int:
     """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
-    trained = [arm for arm in outcome.results["arms"] if _trained(arm["method"], arm["protocol"])]
-    lost = [arm for arm in trained if arm["status"] != "ok"]
-    names = dict.fromkeys(f"{arm['method']}/{arm['protocol']} (seed {arm['seed']})" for arm in lost)
+    trained = [arm for arm in outcome.results.arms if _trained(arm.arm)]
+    lost = [arm for arm in trained if arm.status != "ok"]
+    names = dict.fromkeys(f"{arm.arm} (seed {arm.seed})" for arm in lost)
     if names:
         terminal.line(f"Warning: not judged, see the report for why: {', '.join(names)}")
     return int(bool(trained) and len(lost) == len(trained))
 
 
-def _trained(method: str, protocol: str) -> bool:
+def _trained(arm: Arm) -> bool:
     """Whether training could go wrong: an encoder or a classifier was trained for it."""
     from headstart.arms import PROTOCOLS, is_pretrained
 
-    return is_pretrained(method) or PROTOCOLS[protocol].trained
+    return is_pretrained(arm.method) or PROTOCOLS[arm.protocol].trained
 
 
 def _say(outcome: Outcome, terminal: Any) -> None:

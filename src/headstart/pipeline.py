@@ -5,15 +5,14 @@ index → pretrain → extract → classify → evaluate → explain → compare
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from headstart.arms import BASELINE, MAJORITY, MATCHED, PROTOCOLS, UNTRAINED, Arm, is_pretrained
 from headstart.attributions import ATTRIBUTIONS
@@ -21,6 +20,7 @@ from headstart.config import Study, StudyError
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.layers import Layers, build_study
+from headstart.results import Provenance, load_results
 from headstart.runtime.run import (
     Branch,
     Cell,
@@ -131,26 +131,23 @@ def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked:
     compared = compare(run, data, grid, gates)
     copy_lists(run, data)
     card = data_card(run, data)
-    answers = Answers(card.data, card.warnings, explained, compared)
+    answers = Answers(card.data, card.warnings, explained, compared, gates)
     return report(run, data, grid, answers, asked)
 
 
 @contextmanager
 def _taken_up(
     folder: Path, changes: Layers, tell: Tell
-) -> Iterator[tuple[Run, Dataset, Grid, Mapping[str, Any]]]:
+) -> Iterator[tuple[Run, Dataset, Grid, Provenance]]:
     """A finished run with its data and its cells, and its provenance; nothing is computed."""
     _only_questions(changes)
     path = folder / "results.json"
     if not path.is_file():
         raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
-    try:
-        results = json.loads(path.read_text(encoding="utf8"))
-        stored, earlier = results["study"], results["provenance"]
-    except (ValueError, KeyError, TypeError):
-        raise StudyError(f"{path}: not the results of a run") from None
-    if earlier.get("precision"):  # "auto" may mean something else on this machine
-        stored["engine"]["precision"] = earlier["precision"]
+    results = load_results(path)
+    stored, earlier = deepcopy(dict(results.study)), results.provenance
+    if earlier.precision:  # "auto" may mean something else on this machine
+        stored["engine"]["precision"] = earlier.precision
     with _opened(build_study([(str(path), stored), *changes]), folder, tell) as run:
         finished = replace(run, store=FinishedStore(folder))
         try:

@@ -105,29 +105,3 @@ class Attributions(_Arrays):
     ids: Strings
     maps: Floats
     target: Ints
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One row of a comparison: how much better ``arm_a`` is than ``arm_b`` on ``metric``.
-
-    ``difference``, ``low`` and ``high`` are in the metric's own unit (a share, not points), and
-    None, like the p-values, where there was nothing to compare;
-    ``p`` is two-sided, ``p_holm`` the same after Holm's correction within its family;
-    ``seeds`` and ``n`` say how many of each it rests on; ``verdict`` is one of
-    ``stats.verdict.VERDICTS`` and ``sentence`` says it to a person.
-    """
-
-    arm_a: str
-    arm_b: str
-    metric: str
-    fraction: float
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
-    seeds: int
-    n: int
-    verdict: str
-    sentence: str

@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from headstart.arms import PROTOCOLS, method_title
 from headstart.reporting import tables, words
+from headstart.results import Comparison, MaskInfo, Results
 
 View = dict[str, Any]
 
@@ -23,14 +25,9 @@ HEADLINES = {
     "neither learned": "Neither model learned the task with {}.",
     "no verdict": "No verdict for {}.",
 }
-PROTOCOL_TITLES = {
-    "finetune": "Fine-tuned, as it would be used",
-    "linear": "Linear head on the frozen encoder",
-    "knn": "k-NN on the frozen encoder",
-}
 
 
-def verdict(results: tables.Results) -> View:
+def verdict(results: Results) -> View:
     """The answer: a headline, the sentences in three groups, main protocol first, and the scope."""
     comparisons = tables.against_supervised(results)
     return {
@@ -39,7 +36,7 @@ def verdict(results: tables.Results) -> View:
             _part(results, part, first=i == 0) for i, part in enumerate(_by_protocol(comparisons))
         ],
         "missing": [
-            f"{words.method_name(method)} was not compared with supervised training. "
+            f"{method_title(method)} was not compared with supervised training. "
             + words.sentence(reason)
             for method, reason in tables.never_compared(results)
         ],
@@ -47,9 +44,9 @@ def verdict(results: tables.Results) -> View:
     }
 
 
-def limits(results: tables.Results) -> list[str]:
+def limits(results: Results) -> list[str]:
     """What this run cannot show, from what it held."""
-    n, seeds = results["data"]["counts"]["test"], len(tables.seeds(results))
+    n, seeds = results.data.counts.test, len(tables.seeds(results))
     said = [
         "One data set. Other images, other classes or another camera may give another answer.",
         _about_seeds(seeds),
@@ -69,31 +66,29 @@ def limits(results: tables.Results) -> list[str]:
     return said + _limits_of_parts(results)
 
 
-def _headline(results: tables.Results, comparisons: Sequence[tables.Record]) -> list[str]:
+def _headline(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
     """One line in all, or with several amounts of labels one line a method."""
     parts = _by_protocol(comparisons)
     if not parts:
         return ["No answer: no arm was compared with supervised training."]
-    missing = [words.method_name(method) for method, _ in tables.never_compared(results)]
+    missing = [method_title(method) for method, _ in tables.never_compared(results)]
     if len(tables.fractions(results)) > 1:
         return _lines(parts[0]) + [f"{name}: not compared." for name in missing]
     told: dict[str, list[str]] = defaultdict(list)
     for entry in parts[0]:
-        name = words.method_name(entry["arm_a"].partition("/")[0])
-        sure = entry["verdict"] in ("better", "worse")
-        size = f" ({words.points(entry['difference'])} points)" if sure else ""
-        told[entry["verdict"]].append(name + size)
+        name = method_title(entry.arm_a.method)
+        sure = entry.verdict in ("better", "worse")
+        size = f" ({words.points(entry.difference)} points)" if sure else ""
+        told[entry.verdict].append(name + size)
     said = [form.format(words.listed(told[v])) for v, form in HEADLINES.items() if v in told]
     return [" ".join(said + [f"No comparison for {words.listed(missing)}."] * bool(missing))]
 
 
-def _lines(entries: Sequence[tables.Record]) -> list[str]:
+def _lines(entries: Sequence[Comparison]) -> list[str]:
     told: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
-        told[entry["arm_a"].partition("/")[0]][entry["verdict"]].append(entry["fraction"])
-    return [
-        f"{words.method_name(method)}: {_verdicts(verdicts)}." for method, verdicts in told.items()
-    ]
+        told[entry.arm_a.method][entry.verdict].append(entry.fraction)
+    return [f"{method_title(method)}: {_verdicts(verdicts)}." for method, verdicts in told.items()]
 
 
 def _verdicts(verdicts: Mapping[str, Sequence[float]]) -> str:
@@ -105,18 +100,18 @@ def _verdicts(verdicts: Mapping[str, Sequence[float]]) -> str:
     return ", ".join([f"{first} of the labels", *rest])
 
 
-def _by_protocol(comparisons: Iterable[tables.Record]) -> list[list[tables.Record]]:
-    parts: dict[str, list[tables.Record]] = defaultdict(list)
+def _by_protocol(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
+    parts: dict[str, list[Comparison]] = defaultdict(list)
     for entry in comparisons:
-        parts[entry["arm_a"].partition("/")[2]].append(entry)
+        parts[entry.arm_a.protocol].append(entry)
     return list(parts.values())
 
 
-def _part(results: tables.Results, entries: Sequence[tables.Record], *, first: bool) -> View:
-    protocol = entries[0]["arm_a"].partition("/")[2]
+def _part(results: Results, entries: Sequence[Comparison], *, first: bool) -> View:
+    protocol = entries[0].arm_a.protocol
     several = len(tables.fractions(results)) > 1
     return {
-        "title": PROTOCOL_TITLES.get(protocol, words.PROTOCOLS.get(protocol, protocol)),
+        "title": PROTOCOLS[protocol].heading,
         "groups": [
             (name, [_item(entry, several) for entry in group])
             for name, group in tables.grouped(entries).items()
@@ -127,49 +122,49 @@ def _part(results: tables.Results, entries: Sequence[tables.Record], *, first: b
     }
 
 
-def _item(entry: tables.Record, several: bool) -> View:
-    method = words.method_name(entry["arm_a"].partition("/")[0])
+def _item(entry: Comparison, several: bool) -> View:
+    method = method_title(entry.arm_a.method)
     return {
-        "name": "" if method in entry["sentence"] else method,
-        "fraction": words.fraction_name(entry["fraction"]) if several else "",
-        "sentence": words.sentence(entry["sentence"]),
+        "name": "" if method in entry.sentence else method,
+        "fraction": words.fraction_name(entry.fraction) if several else "",
+        "sentence": words.sentence(entry.sentence),
     }
 
 
-def _grid(entries: Sequence[tables.Record]) -> View:
-    fractions = sorted({entry["fraction"] for entry in entries})
-    rows: dict[str, dict[float, tables.Record]] = defaultdict(dict)
+def _grid(entries: Sequence[Comparison]) -> View:
+    fractions = sorted({entry.fraction for entry in entries})
+    rows: dict[str, dict[float, Comparison]] = defaultdict(dict)
     for entry in entries:
-        rows[entry["arm_a"].partition("/")[0]][entry["fraction"]] = entry
+        rows[entry.arm_a.method][entry.fraction] = entry
     return {
         "fractions": [words.fraction_name(fraction) for fraction in fractions],
         "rows": [
-            (words.method_name(method), [_grid_cell(found.get(f)) for f in fractions])
+            (method_title(method), [_grid_cell(found.get(f)) for f in fractions])
             for method, found in rows.items()
         ],
     }
 
 
-def _grid_cell(entry: tables.Record | None) -> View | None:
+def _grid_cell(entry: Comparison | None) -> View | None:
     if entry is None:
         return None
     return {
-        "verdict": entry["verdict"],
-        "group": tables.GROUPS.get(entry["verdict"], tables.CANNOT_TELL),
-        "difference": words.points(entry["difference"]),
-        "ends": words.points_bracket(entry["low"], entry["high"]),
+        "verdict": entry.verdict,
+        "group": tables.GROUPS.get(entry.verdict, tables.CANNOT_TELL),
+        "difference": words.points(entry.difference),
+        "ends": words.points_bracket(entry.low, entry.high),
     }
 
 
-def _scope(results: tables.Results) -> str:
-    data = results["data"]
-    encoder = results["study"].get("encoder", {}).get("backbone")
+def _scope(results: Results) -> str:
+    data = results.data
+    encoder = results.study.get("encoder", {}).get("backbone")
     parts = [
-        f"the data set {data['labeled']}",
+        f"the data set {data.labeled}",
         f"the encoder {encoder}" if encoder else "one encoder",
-        words.plural(len(data["classes"]), "class", "classes"),
+        words.plural(len(data.classes), "class", "classes"),
         words.plural(len(tables.seeds(results)), "seed"),
-        words.plural(data["counts"]["test"], "test image"),
+        words.plural(data.counts.test, "test image"),
     ]
     metric = words.METRICS[tables.primary_metric(results)]
     return f"This answer holds for {words.listed(parts)}. Scores are {metric} on the test images."
@@ -186,21 +181,21 @@ def _about_seeds(seeds: int) -> str:
     return f"{seeds} seeds. The intervals of the differences include the luck of the seeds."
 
 
-def _limits_of_parts(results: tables.Results) -> list[str]:
+def _limits_of_parts(results: Results) -> list[str]:
     said = []
-    explained = results.get("explanations")
+    explained = results.explanations
     if explained is None:
         said.append("No attribution maps were made. Where the models look was not asked.")
-    elif explained["masks"] is None:
+    elif explained.masks is None:
         said.append(
             "No object masks were used. Whether a model looks at the object or at the background "
             "is not measured; the maps only show which pixels move one score."
         )
     else:
-        said.append(_about_masks(explained["masks"]))
-    lost = {run["method"] for run in results["pretraining"] if run["status"] != "ok"}
+        said.append(_about_masks(explained.masks))
+    lost = {run.method for run in results.pretraining if run.status != "ok"}
     if lost:
-        names = words.listed([words.method_name(m) for m in sorted(lost)])
+        names = words.listed([method_title(m) for m in sorted(lost)])
         said.append(
             f"{names} did not finish pretraining in every seed. That speaks of these settings on "
             "these images, not of the method."
@@ -208,18 +203,18 @@ def _limits_of_parts(results: tables.Results) -> list[str]:
     return said
 
 
-def _about_masks(masks: tables.Record) -> str:
+def _about_masks(masks: MaskInfo) -> str:
     """What masks leave open."""
-    rough = "The masks are boxes, so all that rests on them is approximate. " * masks["approximate"]
+    rough = "The masks are boxes, so all that rests on them is approximate. " * masks.approximate
     return (
         f"{rough}A share of attribution on the object is no proof of what a model uses: pictures "
         "with the background exchanged are the stronger evidence, and these are cut and pasted."
     )
 
 
-def detectable(results: tables.Results) -> str:
+def detectable(results: Results) -> str:
     """What the size of the test set lets one see, as a sentence; empty if it is not known."""
-    smallest = results["data"]["detectable_difference"]
+    smallest = results.data.detectable_difference
     if smallest is None:
         return ""
     return (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.arms import BASELINE, MAJORITY, PROTOCOLS, method_title
 from headstart.files import write_bytes
 from headstart.reporting import tables, words
 from headstart.reporting.marks import (
@@ -27,6 +28,7 @@ from headstart.reporting.marks import (
     share_scale,
     styled,
 )
+from headstart.results import Comparison, Pretraining, Results
 
 if TYPE_CHECKING:
     import altair as alt
@@ -64,26 +66,26 @@ HEALTH = (
 )
 
 
-def label_efficiency(results: tables.Results) -> Chart | None:
+def label_efficiency(results: Results) -> Chart | None:
     """Score against labels, log x; with one label fraction, one row an arm."""
     rows = [row for row in tables.summaries(results) if row.score is not None]
-    rows = [row for row in rows if row.method != "majority"]
+    rows = [row for row in rows if row.arm != MAJORITY]
     if not rows:
         return None
     several = len({row.labels for row in rows}) > 1 and len(tables.fractions(results)) > 1
     return styled(_curves(results, rows) if several else _dots(results, rows))
 
 
-def differences(results: tables.Results) -> Chart | None:
+def differences(results: Results) -> Chart | None:
     """Forest plot against supervised training, with the band of differences that do not matter."""
     import altair as alt
 
     known = [entry for entry in tables.against_supervised(results) if _measured(entry)]
     if not known:
         return None
-    ends = [abs(entry[end]) for entry in known for end in ("low", "high", "difference")]
+    ends = [abs(getattr(entry, end)) for entry in known for end in ("low", "high", "difference")]
     reach = 105 * max(*ends, 2 * tables.margin(results))
-    fractions = sorted({entry["fraction"] for entry in known})
+    fractions = sorted({entry.fraction for entry in known})
     panels = []
     for fraction in fractions:
         title = "difference to supervised training in points, with 95 % interval"
@@ -93,16 +95,16 @@ def differences(results: tables.Results) -> Chart | None:
             scale=alt.Scale(domain=[-reach, reach], nice=False),
             axis=alt.Axis(labelExpr="datum.value == 0 ? '0' : format(datum.value, '+~g')"),
         )
-        panels.append(_forest(results, [e for e in known if e["fraction"] == fraction], x))
+        panels.append(_forest(results, [e for e in known if e.fraction == fraction], x))
     return styled(alt.vconcat(*panels, spacing=14))
 
 
-def confusion_matrices(results: tables.Results) -> Chart | None:
+def confusion_matrices(results: Results) -> Chart | None:
     """Row-normalised matrices with counts; with many classes the biggest confusions instead."""
     import altair as alt
 
     arms = tables.best_arms(results)
-    classes = [entry["name"] for entry in results["data"]["classes"]]
+    classes = [entry.name for entry in results.data.classes]
     if not arms or len(classes) < 2:
         return None
     if len(classes) > LARGEST_MATRIX:
@@ -112,13 +114,13 @@ def confusion_matrices(results: tables.Results) -> Chart | None:
     return styled(alt.concat(*panels, columns=columns, spacing=24).resolve_scale(color="shared"))
 
 
-def per_class_recall(results: tables.Results) -> Chart | None:
+def per_class_recall(results: Results) -> Chart | None:
     """Recall of every class with its Wilson interval (Wilson 1927), arms side by side."""
     import altair as alt
 
     arms = _recall_arms(results)
     rows = [
-        {"arm": words.arm_name(arm.method, arm.protocol), **_ends(entry)}
+        {"arm": arm.arm.label, **_ends(entry)}
         for arm in arms
         for entry in tables.recalls(arm)
         if entry["recall"] is not None
@@ -143,21 +145,21 @@ def per_class_recall(results: tables.Results) -> Chart | None:
     return styled(alt.layer(intervals, marks).properties(width=380, height=step))
 
 
-def pretraining_health(results: tables.Results) -> Chart | None:
+def pretraining_health(results: Results) -> Chart | None:
     """Small multiples: one column a method, one row a quantity, one line a seed."""
     import altair as alt
 
-    runs = [run for run in results["pretraining"] if run["history"]]
+    runs = [run for run in results.pretraining if run.history]
     shown = [quantity for quantity in HEALTH if _values(quantity, runs)]
     if not shown:
         return None
     palette = Palette.of(results)
-    names = [m for m in palette.methods if any(run["method"] == m for run in runs)]
-    last = max(moment["epoch"] for run in runs for moment in run["history"])
+    names = [m for m in palette.methods if any(run.method == m for run in runs)]
+    last = max(moment.epoch for run in runs for moment in run.history)
     panels = []
     for quantity in shown:
         for method in names:
-            own = [run for run in runs if run["method"] == method]
+            own = [run for run in runs if run.method == method]
             ends = _domain(quantity, runs if quantity.shared else own)
             x = alt.X(
                 "epoch:Q",
@@ -175,14 +177,14 @@ def pretraining_health(results: tables.Results) -> Chart | None:
                 *_level(quantity, own, y),
                 *(mark.encode(x=x, y=y) for mark in _lines(quantity, own, palette.colour(method))),
             ]
-            title = words.method_name(method) if quantity is shown[0] else ""
+            title = method_title(method) if quantity is shown[0] else ""
             width = max(150, min(420, 800 // len(names)))
             panels.append(alt.layer(*layers, width=width, height=96, title=title))
     gaps = alt.RowColnumber(row=34, column=52)
     return styled(alt.concat(*panels, columns=len(names), spacing=gaps, bounds="flush"))
 
 
-FIGURES: Mapping[str, Callable[[tables.Results], Chart | None]] = {
+FIGURES: Mapping[str, Callable[[Results], Chart | None]] = {
     "label_efficiency": label_efficiency,
     "differences": differences,
     "confusion_matrices": confusion_matrices,
@@ -214,18 +216,18 @@ def save(chart: Chart, folder: Path, name: str) -> str:
     return drawn
 
 
-def _curves(results: tables.Results, rows: Sequence[tables.ArmSummary]) -> Chart:
+def _curves(results: Results, rows: Sequence[tables.ArmSummary]) -> Chart:
     import altair as alt
 
-    protocols = [p for p in tables.PROTOCOL_ORDER if any(row.protocol == p for row in rows)]
-    panels = [p for p in protocols if p != "supervised"] or protocols
+    protocols = [p for p in PROTOCOLS if any(row.arm.protocol == p for row in rows)]
+    panels = [p for p in protocols if p != BASELINE.protocol] or protocols
     charts = [
         _curve_panel(
-            results, rows, [row for row in rows if row.protocol in (panel, "supervised")]
+            results, rows, [row for row in rows if row.arm.protocol in (panel, BASELINE.protocol)]
         ).properties(
             width=max(250, min(560, 900 // len(panels))),
             height=300,
-            title=words.PROTOCOLS.get(panel, panel),
+            title=PROTOCOLS[panel].title,
         )
         for panel in panels
     ]
@@ -234,7 +236,7 @@ def _curves(results: tables.Results, rows: Sequence[tables.ArmSummary]) -> Chart
 
 
 def _curve_panel(
-    results: tables.Results,
+    results: Results,
     everything: Sequence[tables.ArmSummary],
     rows: Sequence[tables.ArmSummary],
 ) -> alt.LayerChart | alt.FacetChart:
@@ -248,7 +250,7 @@ def _curve_panel(
         axis=alt.Axis(values=labels, format=",d", labelOverlap="greedy"),
     )
     y = {"title": words.METRICS[rows[0].metric], **share_scale(_reach(results, everything))}
-    shown = list(dict.fromkeys(row.method for row in everything))
+    shown = list(dict.fromkeys(row.arm.method for row in everything))
     styles = Palette.of(results).by_method(shown)
     base = alt.Chart(data(_means(rows))).encode(x=x, color=styles["color"])
     lines = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", **y))
@@ -267,14 +269,14 @@ def _curve_panel(
     return alt.layer(rules, text, lines, dots, means)
 
 
-def _dots(results: tables.Results, rows: Sequence[tables.ArmSummary]) -> Chart:
+def _dots(results: Results, rows: Sequence[tables.ArmSummary]) -> Chart:
     import altair as alt
 
-    order = [words.arm_name(row.method, row.protocol) for row in rows]
+    order = [row.arm.label for row in rows]
     title = f"{words.METRICS[rows[0].metric]}, {words.fraction_name(rows[0].fraction)}"
     x = {"title": title, **share_scale(_reach(results, rows))}
     y = alt.Y("arm:N", sort=order, title=None, axis=name_axis())
-    shown = list(dict.fromkeys(row.method for row in rows))
+    shown = list(dict.fromkeys(row.arm.method for row in rows))
     styles = Palette.of(results).by_method(shown, legend=False)
     base = alt.Chart(data(_means(rows))).encode(y=y, color=styles["color"])
     intervals = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
@@ -296,12 +298,12 @@ def _dots(results: tables.Results, rows: Sequence[tables.ArmSummary]) -> Chart:
     return layers.properties(width=360, height=alt.Step(26))
 
 
-def _chance(results: tables.Results) -> Rows:
+def _chance(results: Results) -> Rows:
     """Guessing scores 1/K in balanced accuracy, and so does always naming one class."""
-    classes = len(results["data"]["classes"])
+    classes = len(results.data.classes)
     balanced = tables.primary_metric(results) == "balanced_accuracy"
     guessing = 1 / classes if classes and balanced else None
-    majority = [row.score for row in tables.summaries(results) if row.method == "majority"]
+    majority = [row.score for row in tables.summaries(results) if row.arm == MAJORITY]
     largest = next((score for score in majority if score is not None), None)
     if guessing is not None and largest is not None and math.isclose(guessing, largest):
         return [{"at": guessing, "name": "guessing, or always the largest class"}]
@@ -310,12 +312,12 @@ def _chance(results: tables.Results) -> Rows:
 
 
 def _forest(
-    results: tables.Results, entries: Sequence[tables.Record], x: alt.X
+    results: Results, entries: Sequence[Comparison], x: alt.X
 ) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     rows = [_forest_row(entry) for entry in entries]
-    keys = list(dict.fromkeys(entry["arm_a"].partition("/")[0] for entry in entries))
+    keys = list(dict.fromkeys(entry.arm_a.method for entry in entries))
     styles = Palette.of(results).by_method(keys, legend=False)
     y = alt.Y("arm:N", sort=[row["arm"] for row in rows], title=None, axis=name_axis())
     base = alt.Chart(data(rows)).encode(y=y)
@@ -332,18 +334,18 @@ def _forest(
             for at, text in ((300, "text:N"), (418, "verdict:N"))
         ),
     ]
-    title = alt.Title(words.fraction_name(entries[0]["fraction"]), anchor="start")
+    title = alt.Title(words.fraction_name(entries[0].fraction), anchor="start")
     return alt.layer(*layers).properties(width=290, height=alt.Step(25), title=title)
 
 
-def _forest_row(entry: tables.Record) -> dict[str, Any]:
-    ends = words.points_bracket(entry["low"], entry["high"])
+def _forest_row(entry: Comparison) -> dict[str, Any]:
+    ends = words.points_bracket(entry.low, entry.high)
     return {
-        "name": words.method_name(entry["arm_a"].partition("/")[0]),
-        "arm": words.arm_label(entry["arm_a"]),
-        "text": f"{words.points(entry['difference'])} {ends}",
-        "verdict": entry["verdict"],
-        **{key: 100 * entry[key] for key in ("difference", "low", "high")},
+        "name": method_title(entry.arm_a.method),
+        "arm": entry.arm_a.label,
+        "text": f"{words.points(entry.difference)} {ends}",
+        "verdict": entry.verdict,
+        **{key: 100 * getattr(entry, key) for key in ("difference", "low", "high")},
     }
 
 
@@ -370,7 +372,7 @@ def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | 
             color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(INK)),
         )
     )
-    title = f"{words.arm_name(arm.method, arm.protocol)} ({words.percent(arm.score)})"
+    title = f"{arm.arm.label} ({words.percent(arm.score)})"
     steps = {"width": alt.Step(size), "height": alt.Step(size)}
     return alt.layer(cells, counts).properties(title=title, **steps)
 
@@ -384,14 +386,14 @@ def _cells(arm: tables.ArmSummary, classes: Sequence[str]) -> Rows:
 
 
 def _confusions(
-    results: tables.Results, arms: Sequence[tables.ArmSummary], classes: Sequence[str]
+    results: Results, arms: Sequence[tables.ArmSummary], classes: Sequence[str]
 ) -> Chart | None:
     import altair as alt
 
     pairs = tables.biggest_confusions(arms, BIGGEST_CONFUSIONS)
     names = [f"{classes[true]} → {classes[predicted]}" for true, predicted in pairs]
     rows: Rows = [
-        {"pair": name, "share": share, "arm": words.arm_name(arm.method, arm.protocol)}
+        {"pair": name, "share": share, "arm": arm.arm.label}
         for arm in arms
         for name, share in zip(names, tables.mistake_shares(arm, pairs), strict=True)
     ]
@@ -414,38 +416,38 @@ def _confusions(
     return styled(chart.properties(width=340, height=alt.Step(25)))
 
 
-def _recall_arms(results: tables.Results) -> list[tables.ArmSummary]:
+def _recall_arms(results: Results) -> list[tables.ArmSummary]:
     arms = tables.best_arms(results)
-    if len(results["data"]["classes"]) <= LARGEST_RECALLS:
+    if len(results.data.classes) <= LARGEST_RECALLS:
         return arms
     candidates = [arm for arm in arms if arm.pretrained]
-    return candidates[:1] + [arm for arm in arms if arm.method == "supervised"]
+    return candidates[:1] + [arm for arm in arms if arm.arm.method == BASELINE.method]
 
 
-def _lines(quantity: Quantity, runs: Sequence[tables.Record], colour: str) -> list[alt.Chart]:
+def _lines(quantity: Quantity, runs: Sequence[Pretraining], colour: str) -> list[alt.Chart]:
     import altair as alt
 
     curves = [(run, _curve(quantity, run)) for run in runs]
     rows = [row for _, curve in curves for row in curve]
-    stops = [curve[-1] for run, curve in curves if curve and run["status"] != "ok"]
+    stops = [curve[-1] for run, curve in curves if curve and run.status != "ok"]
     lines = alt.Chart(data(rows)).mark_line(strokeWidth=1.6, opacity=0.85, color=colour)
     crosses = alt.Chart(data(stops)).mark_point(shape="cross", filled=True, angle=45, size=90)
     return [lines.encode(detail="seed:N"), crosses.encode(color=alt.value(INK))]
 
 
-def _curve(quantity: Quantity, run: tables.Record) -> Rows:
+def _curve(quantity: Quantity, run: Pretraining) -> Rows:
     """At most ``CURVE_POINTS`` points, evenly spaced, the last one always among them."""
-    known = [moment for moment in run["history"] if moment.get(quantity.key) is not None]
+    known = [moment for moment in run.history if getattr(moment, quantity.key) is not None]
     if len(known) > CURVE_POINTS:
         step = (len(known) - 1) / (CURVE_POINTS - 1)
         known = [known[round(i * step)] for i in range(CURVE_POINTS)]
     return [
-        {"epoch": moment["epoch"], "value": moment[quantity.key], "seed": run["seed"]}
+        {"epoch": moment.epoch, "value": getattr(moment, quantity.key), "seed": run.seed}
         for moment in known
     ]
 
 
-def _level(quantity: Quantity, runs: Sequence[tables.Record], y: alt.Y) -> list[alt.Chart]:
+def _level(quantity: Quantity, runs: Sequence[Pretraining], y: alt.Y) -> list[alt.Chart]:
     """The dashed line a quantity is read against, named on the side that has room."""
     import altair as alt
 
@@ -468,20 +470,20 @@ def _level(quantity: Quantity, runs: Sequence[tables.Record], y: alt.Y) -> list[
     return [base.mark_rule(strokeDash=[5, 4], color=QUIET), text]
 
 
-def _domain(quantity: Quantity, runs: Sequence[tables.Record]) -> tuple[float, float]:
+def _domain(quantity: Quantity, runs: Sequence[Pretraining]) -> tuple[float, float]:
     values = _values(quantity, runs) + _levels(quantity, runs) + [0.0] * quantity.zero
     low, high = min(values, default=0.0), max(values, default=1.0)
     pad = 0.1 * (high - low) or 0.5
     return (low if quantity.zero and low == 0 else low - pad), high + pad
 
 
-def _values(quantity: Quantity, runs: Iterable[tables.Record]) -> list[float]:
-    found = (moment.get(quantity.key) for run in runs for moment in run["history"])
+def _values(quantity: Quantity, runs: Iterable[Pretraining]) -> list[float]:
+    found = (getattr(moment, quantity.key) for run in runs for moment in run.history)
     return [value for value in found if value is not None]
 
 
-def _levels(quantity: Quantity, runs: Iterable[tables.Record]) -> list[float]:
-    found = (run[quantity.level] for run in runs if quantity.level)
+def _levels(quantity: Quantity, runs: Iterable[Pretraining]) -> list[float]:
+    found = (getattr(run, quantity.level) for run in runs if quantity.level)
     return [value for value in found if value is not None]
 
 
@@ -499,8 +501,8 @@ def _seed_scores(rows: Iterable[tables.ArmSummary]) -> Rows:
 
 def _named(row: tables.ArmSummary) -> dict[str, Any]:
     return {
-        "name": words.method_name(row.method),
-        "arm": words.arm_name(row.method, row.protocol),
+        "name": method_title(row.arm.method),
+        "arm": row.arm.label,
         "labels": row.labels,
     }
 
@@ -510,11 +512,11 @@ def _ends(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"class": entry["class"], "mean": entry["recall"], "low": low, "high": high}
 
 
-def _reach(results: tables.Results, rows: Sequence[tables.ArmSummary]) -> tuple[float, float]:
+def _reach(results: Results, rows: Sequence[tables.ArmSummary]) -> tuple[float, float]:
     ends = [end for row in rows for end in (*row.interval.get(row.metric, ()), *row.scores)]
     ends += [line["at"] for line in _chance(results)]
     return max(-1.0, min(ends) - 0.05), min(1.0, max(ends) + 0.02)
 
 
-def _measured(entry: tables.Record) -> bool:
-    return all(entry[key] is not None for key in ("difference", "low", "high"))
+def _measured(entry: Comparison) -> bool:
+    return all(getattr(entry, key) is not None for key in ("difference", "low", "high"))

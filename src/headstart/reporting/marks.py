@@ -6,33 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from headstart.reporting import tables, words
+from headstart import arms
+from headstart.reporting import tables
+from headstart.results import Results
 
 if TYPE_CHECKING:
     import altair as alt
 
 Rows = list[dict[str, Any]]
-
-COLOURS = {
-    "supervised": "#000000",
-    "moco": "#0072B2",
-    "simclr": "#D55E00",
-    "simsiam": "#009E73",
-    "byol": "#CC79A7",
-    "random": "#767676",
-    "majority": "#A6A6A6",
-}
-SHAPES = {
-    "supervised": "square",
-    "moco": "circle",
-    "simclr": "triangle-up",
-    "simsiam": "diamond",
-    "byol": "triangle-down",
-    "random": "cross",
-    "majority": "stroke",
-}
-SPARE_COLOURS = ("#E69F00", "#56B4E9", "#8C6D31", "#5E4FA2")
-SPARE_SHAPES = ("triangle-right", "triangle-left", "arrow", "wedge")
 
 INK, QUIET, LINE, BAND = "#1F2328", "#57606A", "#D8DEE4", "#E4EAF0"
 SHADES = ["#F7FBFF", "#6BAED6", "#08306B"]
@@ -54,40 +35,32 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Palette:
-    """One colour and one shape a method, the same in every figure of one report.
-
-    Colours are those of Okabe & Ito (2008); methods without one of their own take the spare
-    ones in the order of their names.
-    """
+    """One colour and one shape a method, the same in every figure of one report."""
 
     methods: tuple[str, ...]
 
     @classmethod
-    def of(cls, results: tables.Results) -> Self:
+    def of(cls, results: Results) -> Self:
         """The palette of every method in the results."""
         return cls(tuple(tables.methods(results)))
 
     def colour(self, method: str) -> str:
         """A colour as ``#RRGGBB``."""
-        return COLOURS.get(method) or self._spare(method, SPARE_COLOURS)
+        return arms.colour(method, self.methods)
 
     def shape(self, method: str) -> str:
         """A Vega symbol name."""
-        return SHAPES.get(method) or self._spare(method, SPARE_SHAPES)
-
-    def _spare(self, method: str, spare: Sequence[str]) -> str:
-        unknown = sorted(m for m in self.methods if m not in COLOURS)
-        return spare[unknown.index(method) % len(spare)]
+        return arms.shape(method, self.methods)
 
     def by_method(self, methods: Sequence[str], *, legend: bool = True) -> dict[str, Any]:
         """Encodings of colour and shape on the field ``name``, the methods' display names."""
-        names = [words.method_name(method) for method in methods]
+        names = [arms.method_title(method) for method in methods]
         return self._encodings("name:N", names, methods, legend)
 
-    def by_arm(self, arms: Sequence[tables.ArmSummary]) -> dict[str, Any]:
+    def by_arm(self, shown: Sequence[tables.ArmSummary]) -> dict[str, Any]:
         """The same on the field ``arm``; the second arm of one method takes a spare shape."""
-        names = [words.arm_name(arm.method, arm.protocol) for arm in arms]
-        return self._encodings("arm:N", names, [arm.method for arm in arms], True)
+        names = [row.arm.label for row in shown]
+        return self._encodings("arm:N", names, [row.arm.method for row in shown], True)
 
     def _encodings(
         self, field: str, names: Sequence[str], methods: Sequence[str], legend: bool
@@ -137,7 +110,7 @@ def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
 
 
 def _distinct(shapes: Sequence[str]) -> list[str]:
-    spare = [shape for shape in SPARE_SHAPES if shape not in shapes]
+    spare = [shape for shape in arms.SPARE_SHAPES if shape not in shapes]
     return [
         spare.pop(0) if shape in shapes[:i] and spare else shape for i, shape in enumerate(shapes)
     ]

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.files import write_bytes
-from headstart.reporting import answer, figures, looks, tables, validity, views
+from headstart.reporting import answer, explanations, figures, validity, views
 from headstart.reporting.inline import inline_svg, picture_uri
+from headstart.results import Results
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def write_report(results: tables.Results, run: Path) -> Path:
+def write_report(results: Results, run: Path) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.{svg,png}`` into the run's folder.
 
     The pictures of the explained images are read from the run's folder. Every file is written
@@ -38,7 +39,7 @@ def write_report(results: tables.Results, run: Path) -> Path:
     return path
 
 
-def _write_figures(results: tables.Results, folder: Path) -> dict[str, str]:
+def _write_figures(results: Results, folder: Path) -> dict[str, str]:
     """Draw what there is to draw; take away what an earlier report drew and this one does not."""
     drawn = {}
     for name, draw in figures.FIGURES.items():
@@ -51,9 +52,9 @@ def _write_figures(results: tables.Results, folder: Path) -> dict[str, str]:
     return drawn
 
 
-def _view(results: tables.Results, drawn: list[str]) -> dict[str, Any]:
+def _view(results: Results, drawn: list[str]) -> dict[str, Any]:
     return {
-        "title": results["title"],
+        "title": results.title,
         "verdict": answer.verdict(results),
         "limits": answer.limits(results),
         "gates": validity.gates(results),
@@ -64,7 +65,7 @@ def _view(results: tables.Results, drawn: list[str]) -> dict[str, Any]:
         "comparisons": views.comparison_table(results),
         "classes": views.class_table(results),
         "pretraining": views.pretraining(results),
-        "maps": looks.explanations(results),
+        "maps": explanations.explanations(results),
         "reproduce": views.reproduce(results),
         "captions": views.captions(results),
         "drawn": drawn,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from headstart.reporting import looks, tables, validity, words
+from headstart.arms import method_title
+from headstart.reporting import explanations, tables, validity, words
+from headstart.results import Comparison, Comparisons, Results
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def verdict_lines(results: tables.Results) -> list[str]:
+def verdict_lines(results: Results) -> list[str]:
     """The verdict as plain lines, grouped: fine-tuned arms, or the frozen ones where none is.
 
     A group's name stands on its own line and ends in a colon; the sentences follow, indented. The
@@ -25,7 +27,7 @@ def verdict_lines(results: tables.Results) -> list[str]:
     return lines or ["No arm was compared with supervised training."]
 
 
-def summary_table(results: tables.Results) -> Table:
+def summary_table(results: Results) -> Table:
     """The arms with the mean over seeds, in per cent; lost arms keep their row and say why."""
     from rich import box
     from rich.table import Table
@@ -42,9 +44,9 @@ def summary_table(results: tables.Results) -> Table:
     return table
 
 
-def explanation_lines(results: tables.Results) -> list[str]:
+def explanation_lines(results: Results) -> list[str]:
     """Where the networks look, as plain lines."""
-    return looks.lines(results)
+    return explanations.lines(results)
 
 
 def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
@@ -61,14 +63,14 @@ def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
     return table
 
 
-def gate_lines(results: tables.Results) -> list[str]:
+def gate_lines(results: Results) -> list[str]:
     """The gates that fail, one line a reason, and one line that counts all of them."""
-    if not results.get("gates"):
+    if not results.gates:
         return []
     return [*validity.failures(results), validity.summary(results) + "."]
 
 
-def comparison_table(found: Mapping[str, Any], name: Callable[[str], str]) -> Table:
+def comparison_table(found: Comparisons) -> Table:
     """Every comparison as a row: the difference in points with its interval, and p (Holm)."""
     from rich import box
     from rich.table import Table
@@ -77,69 +79,67 @@ def comparison_table(found: Mapping[str, Any], name: Callable[[str], str]) -> Ta
     for title in ("comparison", "labels", "points", "p (Holm)", "seeds", "images", "verdict"):
         text = title in ("comparison", "labels", "verdict")
         table.add_column(title, justify="left" if text else "right")
-    for entry in (*found["comparisons"], *found["method_pairs"]):
-        ends = words.points_bracket(entry["low"], entry["high"])
+    for entry in (*found.comparisons, *found.method_pairs):
+        ends = words.points_bracket(entry.low, entry.high)
         cells = (
-            f"{name(entry['arm_a'])} − {name(entry['arm_b'])}",
-            words.fraction_name(entry["fraction"]),
-            f"{words.points(entry['difference'])} {ends}".strip(),
-            words.p_value(entry["p_holm"]),
-            words.count(entry["seeds"]),
-            words.count(entry["n"]),
-            entry["verdict"],
+            f"{entry.arm_a.label} − {entry.arm_b.label}",
+            words.fraction_name(entry.fraction),
+            f"{words.points(entry.difference)} {ends}".strip(),
+            words.p_value(entry.p_holm),
+            words.count(entry.seeds),
+            words.count(entry.n),
+            entry.verdict,
         )
         table.add_row(*(_plain(cell) for cell in cells))
     return table
 
 
-def comparison_lines(found: Mapping[str, Any]) -> list[str]:
+def comparison_lines(found: Comparisons) -> list[str]:
     """The sentences of the comparisons with the baseline, of the areas and of labels saved."""
-    named = len({entry["fraction"] for entry in found["comparisons"]}) > 1
+    named = len({entry.fraction for entry in found.comparisons}) > 1
     lines = [
-        f"{words.fraction_name(entry['fraction'])}: {entry['sentence']}"
-        if named
-        else str(entry["sentence"])
-        for entry in found["comparisons"]
+        f"{words.fraction_name(entry.fraction)}: {entry.sentence}" if named else str(entry.sentence)
+        for entry in found.comparisons
     ]
-    rest = (*found["area_differences"], *found["label_saving"])
-    return lines + [entry["sentence"] for entry in rest]
+    lines += [row.sentence for row in found.area_differences]
+    return lines + [row.sentence for row in found.label_saving]
 
 
-def _parts(comparisons: list[tables.Record]) -> list[list[tables.Record]]:
-    main = [entry for entry in comparisons if entry["arm_a"].endswith("/finetune")]
-    rest = [entry for entry in comparisons if not entry["arm_a"].endswith("/finetune")]
+def _parts(comparisons: list[Comparison]) -> list[list[Comparison]]:
+    main = [entry for entry in comparisons if entry.arm_a.protocol == "finetune"]
+    rest = [entry for entry in comparisons if entry.arm_a.protocol != "finetune"]
     return [part for part in (main, rest) if part]
 
 
-def _grouped_lines(comparisons: list[tables.Record]) -> list[str]:
+def _grouped_lines(comparisons: list[Comparison]) -> list[str]:
     lines = []
     for group, entries in tables.grouped(comparisons).items():
         lines.append(f"{group}:")
-        lines += [f"  {_where(entry)}: {words.sentence(entry['sentence'])}" for entry in entries]
+        lines += [f"  {_where(entry)}: {words.sentence(entry.sentence)}" for entry in entries]
     return lines
 
 
-def _where(entry: tables.Record) -> str:
-    return f"{words.arm_label(entry['arm_a'])}, {words.fraction_name(entry['fraction'])}"
+def _where(entry: Comparison) -> str:
+    return f"{entry.arm_a.label}, {words.fraction_name(entry.fraction)}"
 
 
 def _missing_line(method: str, reason: str) -> str:
-    return f"{words.method_name(method)} was not compared: {words.sentence(reason)}"
+    return f"{method_title(method)} was not compared: {words.sentence(reason)}"
 
 
-def _cells(results: tables.Results, row: tables.ArmSummary) -> tuple[str, ...]:
+def _cells(results: Results, row: tables.ArmSummary) -> tuple[str, ...]:
     entry = tables.comparison_of(results, row)
     difference = ""
     if entry is not None:
-        ends = words.points_bracket(entry["low"], entry["high"])
-        difference = f"{words.points(entry['difference'])} {ends}".strip()
+        ends = words.points_bracket(entry.low, entry.high)
+        difference = f"{words.points(entry.difference)} {ends}".strip()
     lost = row.lost[0] if row.lost else None
-    note = words.lost(lost["status"], lost["reason"]) if lost else ""
+    note = words.lost(lost.status, lost.reason) if lost else ""
     if lost and row.cells:
         note = f"{len(row.lost)} of {len(row.lost) + len(row.cells)} seeds {note}"
     score = f"{words.percent(row.score)} {words.bracket(row.interval.get(row.metric))}".strip()
     return (
-        words.arm_name(row.method, row.protocol),
+        row.arm.label,
         words.count(row.labels),
         score,
         difference,

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from headstart.arms import (
+    BASELINE,
+    PROTOCOLS,
+    UNTRAINED,
+    Arm,
+    is_candidate,
+    method_rank,
+    protocol_rank,
+)
 from headstart.reporting import words
-
-Results = Mapping[str, Any]
-Record = Mapping[str, Any]
-
-CONTROLS = ("majority", "random", "supervised")
-BASELINE = "supervised/supervised"
-METHOD_ORDER = (*CONTROLS, "moco", "simclr", "simsiam", "byol")
-PROTOCOL_ORDER = ("majority", "supervised", "finetune", "linear", "knn")
-PRIMARY_PROTOCOLS = ("finetune", "linear")
+from headstart.results import ArmResult, ClassScores, Comparison, Metrics, Results
 
 HELPED, DID_NOT, CANNOT_TELL = "What helped", "What did not help", "What can't be told"
 GROUPS = {
@@ -43,25 +44,19 @@ class ArmSummary:
     ``lost`` the others.
     """
 
-    method: str
-    protocol: str
+    arm: Arm
     fraction: float
     labels: int
     metric: str
     mean: Mapping[str, float | None]
     interval: Mapping[str, tuple[float, float]]
-    cells: tuple[Record, ...]
-    lost: tuple[Record, ...]
-
-    @property
-    def arm(self) -> str:
-        """``method/protocol``."""
-        return f"{self.method}/{self.protocol}"
+    cells: tuple[ArmResult, ...]
+    lost: tuple[ArmResult, ...]
 
     @property
     def pretrained(self) -> bool:
         """Whether the arm is a candidate and not one of the controls."""
-        return self.method not in CONTROLS
+        return self.arm.candidate
 
     @property
     def score(self) -> float | None:
@@ -71,7 +66,7 @@ class ArmSummary:
     @property
     def scores(self) -> list[float]:
         """The primary metric of every seed that has one."""
-        values = (cell["metrics"][self.metric] for cell in self.cells)
+        values = (score_of(cell, self.metric) for cell in self.cells)
         return [value for value in values if value is not None]
 
 
@@ -89,26 +84,26 @@ def margin(results: Results) -> float:
 
 def fractions(results: Results) -> list[float]:
     """The label fractions with at least one arm, ascending."""
-    return sorted({arm["label_fraction"] for arm in results["arms"]})
+    return sorted({arm.label_fraction for arm in results.arms})
 
 
 def seeds(results: Results) -> list[int]:
     """The seeds with at least one arm, ascending."""
-    return sorted({arm["seed"] for arm in results["arms"]})
+    return sorted({arm.seed for arm in results.arms})
 
 
 def methods(results: Results) -> list[str]:
     """Every method that was pretrained or classified, controls first."""
-    found = {cell["method"] for cell in (*results["arms"], *results["pretraining"])}
-    return sorted(found, key=_method_rank)
+    found = {cell.method for cell in results.arms} | {run.method for run in results.pretraining}
+    return sorted(found, key=method_rank)
 
 
 def summaries(results: Results) -> list[ArmSummary]:
     """One row per arm and label fraction: fractions ascending, controls first."""
-    cells: dict[tuple[float, str, str], list[Record]] = defaultdict(list)
-    for cell in results["arms"]:
-        cells[cell["label_fraction"], cell["method"], cell["protocol"]].append(cell)
-    ordered = sorted(cells, key=lambda key: (key[0], _method_rank(key[1]), _protocol_rank(key[2])))
+    cells: dict[tuple[float, Arm], list[ArmResult]] = defaultdict(list)
+    for cell in results.arms:
+        cells[cell.label_fraction, cell.arm].append(cell)
+    ordered = sorted(cells, key=lambda key: (key[0], key[1].rank))
     return [_summary(cells[key], primary_metric(results)) for key in ordered]
 
 
@@ -122,21 +117,21 @@ def best_arms(results: Results) -> list[ArmSummary]:
     rows = [
         row
         for row in summaries(results)
-        if row.fraction in whole and any(cell["confusion_matrix"] for cell in row.cells)
+        if row.fraction in whole and any(cell.confusion_matrix for cell in row.cells)
     ]
     candidates = [row for row in rows if row.pretrained]
     wanted = [
-        _highest(row for row in candidates if row.protocol == "finetune"),
-        _highest(row for row in candidates if row.protocol != "finetune"),
-        _highest(row for row in rows if row.method == "supervised"),
-        _highest(row for row in rows if row.method == "random"),
+        _highest(row for row in candidates if PROTOCOLS[row.arm.protocol].trained),
+        _highest(row for row in candidates if not PROTOCOLS[row.arm.protocol].trained),
+        _highest(row for row in rows if row.arm.method == BASELINE.method),
+        _highest(row for row in rows if row.arm.method == UNTRAINED.method),
     ]
     return [row for row in wanted if row is not None]
 
 
 def confusion(row: ArmSummary) -> list[list[int]]:
     """Counts added over the seeds: rows are the true classes, columns the predicted ones."""
-    matrices = [cell["confusion_matrix"] for cell in row.cells if cell["confusion_matrix"]]
+    matrices = [cell.confusion_matrix for cell in row.cells if cell.confusion_matrix]
     return [
         [sum(counts) for counts in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)
     ]
@@ -161,86 +156,86 @@ def mistake_shares(arm: ArmSummary, pairs: Iterable[tuple[int, int]]) -> list[fl
 
 def recalls(row: ArmSummary) -> list[dict[str, Any]]:
     """Per class the mean over seeds of precision, recall, F1 and of the ends of the interval."""
-    by_class: dict[str, list[Record]] = defaultdict(list)
+    by_class: dict[str, list[ClassScores]] = defaultdict(list)
     for cell in row.cells:
-        for entry in cell["per_class"] or []:
-            by_class[entry["class"]].append(entry)
+        for entry in cell.per_class or []:
+            by_class[entry.name].append(entry)
     return [
         {
             "class": name,
-            "support": entries[0]["support"],
+            "support": entries[0].support,
             **{
-                key: _mean(entry[key] for entry in entries) for key in ("precision", "recall", "f1")
+                key: _mean(getattr(entry, key) for entry in entries)
+                for key in ("precision", "recall", "f1")
             },
-            "interval": _mean_interval(entry["recall_interval"] for entry in entries),
+            "interval": _mean_interval(entry.recall_interval for entry in entries),
         }
         for name, entries in by_class.items()
     ]
 
 
-def against_supervised(results: Results) -> list[Record]:
+def against_supervised(results: Results) -> list[Comparison]:
     """The comparisons of the primary metric with supervised training, the main protocol first."""
     wanted = [
         entry
-        for entry in results["comparisons"]
-        if entry["arm_b"] == BASELINE and entry["metric"] == primary_metric(results)
+        for entry in results.comparisons
+        if entry.arm_b == BASELINE and entry.metric == primary_metric(results)
     ]
     return sorted(wanted, key=_comparison_rank)
 
 
-def other_comparisons(results: Results) -> list[Record]:
+def other_comparisons(results: Results) -> list[Comparison]:
     """Every comparison that ``against_supervised`` leaves out."""
     main = {id(entry) for entry in against_supervised(results)}
-    return [entry for entry in results["comparisons"] if id(entry) not in main]
+    return [entry for entry in results.comparisons if id(entry) not in main]
 
 
-def comparison_of(results: Results, row: ArmSummary) -> Record | None:
+def comparison_of(results: Results, row: ArmSummary) -> Comparison | None:
     """The comparison of this arm with supervised training at the same label fraction."""
     for entry in against_supervised(results):
-        if entry["arm_a"] == row.arm and entry["fraction"] == row.fraction:
+        if entry.arm_a == row.arm and entry.fraction == row.fraction:
             return entry
     return None
 
 
-def grouped(comparisons: Iterable[Record]) -> dict[str, list[Record]]:
+def grouped(comparisons: Iterable[Comparison]) -> dict[str, list[Comparison]]:
     """The comparisons under what helped, what did not, what can't be told; no empty group."""
-    groups: dict[str, list[Record]] = {HELPED: [], DID_NOT: [], CANNOT_TELL: []}
+    groups: dict[str, list[Comparison]] = {HELPED: [], DID_NOT: [], CANNOT_TELL: []}
     for entry in comparisons:
-        groups[GROUPS.get(entry["verdict"], CANNOT_TELL)].append(entry)
+        groups[GROUPS.get(entry.verdict, CANNOT_TELL)].append(entry)
     return {name: entries for name, entries in groups.items() if entries}
 
 
 def never_compared(results: Results) -> list[tuple[str, str]]:
     """Pretrained methods without any comparison with supervised training, and the reason why."""
-    compared = {entry["arm_a"].partition("/")[0] for entry in against_supervised(results)}
-    missing = [m for m in methods(results) if m not in CONTROLS and m not in compared]
+    compared = {entry.arm_a.method for entry in against_supervised(results)}
+    missing = [m for m in methods(results) if is_candidate(m) and m not in compared]
     return [(method, _reason(results, method)) for method in missing]
 
 
 def _reason(results: Results, method: str) -> str:
-    told = [
-        words.lost(f"{what}{cell['status']}", cell["reason"])
-        for key, what in (("pretraining", "pretraining "), ("arms", ""))
-        for cell in results[key]
-        if cell["method"] == method and cell["status"] != "ok"
-    ]
-    return told[0] if told else "no arm of it was compared"
+    for run in results.pretraining:
+        if run.method == method and run.status != "ok":
+            return words.lost(f"pretraining {run.status}", run.reason)
+    for cell in results.arms:
+        if cell.method == method and cell.status != "ok":
+            return words.lost(cell.status, cell.reason)
+    return "no arm of it was compared"
 
 
-def _summary(cells: Sequence[Record], metric: str) -> ArmSummary:
-    good = tuple(cell for cell in cells if cell["status"] == "ok" and cell["metrics"])
-    lost = tuple(cell for cell in cells if not (cell["status"] == "ok" and cell["metrics"]))
-    names = list(dict.fromkeys(name for cell in good for name in cell["metrics"]))
+def _summary(cells: Sequence[ArmResult], metric: str) -> ArmSummary:
+    good = tuple(cell for cell in cells if cell.status == "ok" and cell.metrics)
+    lost = tuple(cell for cell in cells if not (cell.status == "ok" and cell.metrics))
+    names = list(Metrics.model_fields) if good else []
     intervals = {
-        name: _mean_interval((cell["intervals"] or {}).get(name) for cell in good) for name in names
+        name: _mean_interval(getattr(cell.intervals, name, None) for cell in good) for name in names
     }
     return ArmSummary(
-        method=cells[0]["method"],
-        protocol=cells[0]["protocol"],
-        fraction=cells[0]["label_fraction"],
-        labels=round(fmean(cell["labels"] for cell in cells)),
+        arm=cells[0].arm,
+        fraction=cells[0].label_fraction,
+        labels=round(fmean(cell.labels for cell in cells)),
         metric=metric,
-        mean={name: _mean(cell["metrics"].get(name) for cell in good) for name in names},
+        mean={name: _mean(score_of(cell, name) for cell in good) for name in names},
         interval={name: ends for name, ends in intervals.items() if ends is not None},
         cells=good,
         lost=lost,
@@ -265,21 +260,17 @@ def _highest(rows: Iterable[ArmSummary]) -> ArmSummary | None:
     return max(scored, key=lambda row: row.score or 0.0, default=None)
 
 
+def score_of(cell: ArmResult, metric: str) -> float | None:
+    """One metric of a classifier; None where it has none."""
+    value: float | None = getattr(cell.metrics, metric, None)
+    return value
+
+
 def _compare_settings(results: Results) -> Mapping[str, Any]:
-    settings = results["study"].get("compare")
+    settings = results.study.get("compare")
     return settings if isinstance(settings, Mapping) else {}
 
 
-def _method_rank(method: str) -> tuple[int, str]:
-    known = METHOD_ORDER.index(method) if method in METHOD_ORDER else len(METHOD_ORDER)
-    return known, method
-
-
-def _protocol_rank(protocol: str) -> tuple[int, str]:
-    known = PROTOCOL_ORDER.index(protocol) if protocol in PROTOCOL_ORDER else len(PROTOCOL_ORDER)
-    return known, protocol
-
-
-def _comparison_rank(entry: Record) -> tuple[Any, ...]:
-    method, _, protocol = entry["arm_a"].partition("/")
-    return _protocol_rank(protocol), _method_rank(method), entry["fraction"]
+def _comparison_rank(entry: Comparison) -> tuple[Any, ...]:
+    arm = entry.arm_a
+    return protocol_rank(arm.protocol), method_rank(arm.method), entry.fraction

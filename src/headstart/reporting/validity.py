@@ -9,36 +9,38 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.reporting import tables, words
+from headstart.arms import PROTOCOLS, Arm, method_label, method_title
+from headstart.reporting import words
+from headstart.results import AreaDifference, Comparison, LabelSaving, Results
 
 View = dict[str, Any]
 
 ALL = "the whole study"
 
 
-def gates(results: tables.Results) -> View | None:
+def gates(results: Results) -> View | None:
     """The validity strip: what fails in full, everything else as rows to unfold."""
-    rows = results.get("gates", [])
+    rows = results.gates
     if not rows:
         return None
     return {
         "summary": summary(results),
         "failures": failures(results),
-        "failed": any(row["result"] == "FAIL" for row in rows),
+        "failed": any(row.result == "FAIL" for row in rows),
         "rows": [
-            {**row, "arm": name(row["arm"]), "reason": words.sentence(row["reason"])}
+            {**row.model_dump(), "arm": name(row.arm), "reason": words.sentence(row.reason)}
             for row in rows
         ],
     }
 
 
-def summary(results: tables.Results) -> str:
+def summary(results: Results) -> str:
     """``9 gates: all pass``, or how many of them do not."""
     worst: dict[str, str] = {}
-    for row in results.get("gates", []):
-        if row["result"] != "PASS" and worst.get(row["gate"]) != "FAIL":
-            worst[row["gate"]] = row["result"]
-        worst.setdefault(row["gate"], "PASS")
+    for row in results.gates:
+        if row.result != "PASS" and worst.get(row.gate) != "FAIL":
+            worst[row.gate] = row.result
+        worst.setdefault(row.gate, "PASS")
     counts = {r: sum(found == r for found in worst.values()) for r in ("PASS", "FAIL", "NOT RUN")}
     if counts["PASS"] == len(worst):
         return f"{len(worst)} gates: all pass"
@@ -48,41 +50,41 @@ def summary(results: tables.Results) -> str:
     return f"{len(worst)} gates: {', '.join(told)}"
 
 
-def failures(results: tables.Results) -> list[str]:
+def failures(results: Results) -> list[str]:
     """One line for every reason of a gate that fails, with all the arms it concerns."""
     concerned: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for row in results.get("gates", []):
-        if row["result"] == "FAIL":
-            concerned[row["gate"], row["name"], row["reason"]].append(name(row["arm"]))
+    for row in results.gates:
+        if row.result == "FAIL":
+            concerned[row.gate, row.name, row.reason].append(name(row.arm))
     return [
         f"{gate} ({told}) fails for {words.listed(arms)}: {words.sentence(reason)}"
         for (gate, told, reason), arms in concerned.items()
     ]
 
 
-def label_curves(results: tables.Results) -> View | None:
+def label_curves(results: Results) -> View | None:
     """What the label curves say as a whole: the area between two of them, and labels saved."""
-    areas, savings = results.get("area_differences", []), results.get("label_saving", [])
+    areas, savings = results.area_differences, results.label_saving
     if not areas and not savings:
         return None
     return {
-        "sentences": [words.sentence(row["sentence"]) for row in areas]
-        + [words.sentence(row["sentence"]) for row in _smallest(savings)],
+        "sentences": [words.sentence(row.sentence) for row in areas]
+        + [words.sentence(row.sentence) for row in _smallest(savings)],
         "areas": [
             {
                 "arms": _against(row),
-                "difference": words.points(row["difference"]),
-                "ends": words.points_bracket(row["low"], row["high"]),
-                "p_holm": words.p_value(row["p_holm"]),
-                "verdict": row["verdict"],
+                "difference": words.points(row.difference),
+                "ends": words.points_bracket(row.low, row.high),
+                "p_holm": words.p_value(row.p_holm),
+                "verdict": row.verdict,
             }
             for row in areas
         ],
         "savings": [
             {
                 "arms": _against(row),
-                "labels": words.count(row["labels"]),
-                "needed": _labels(row["needed"], row["censored"]),
+                "labels": words.count(row.labels),
+                "needed": _labels(row.needed, row.censored),
                 "ends": _ends(row),
                 "factor": _factor(row),
             }
@@ -91,14 +93,14 @@ def label_curves(results: tables.Results) -> View | None:
     }
 
 
-def method_pairs(results: tables.Results) -> list[View]:
+def method_pairs(results: Results) -> list[View]:
     """One triangular table a protocol and label fraction: the row's method minus the column's."""
-    parts: dict[tuple[float, str], list[tables.Record]] = defaultdict(list)
-    for row in results.get("method_pairs", []):
-        parts[row["fraction"], row["arm_a"].partition("/")[2]].append(row)
+    parts: dict[tuple[float, str], list[Comparison]] = defaultdict(list)
+    for row in results.method_pairs:
+        parts[row.fraction, row.arm_a.protocol].append(row)
     return [
         {
-            "title": f"{words.PROTOCOLS.get(protocol, protocol)}, {words.fraction_name(fraction)}",
+            "title": f"{PROTOCOLS[protocol].title}, {words.fraction_name(fraction)}",
             **_triangle(rows),
         }
         for (fraction, protocol), rows in parts.items()
@@ -106,20 +108,20 @@ def method_pairs(results: tables.Results) -> list[View]:
 
 
 def name(arm: str | None) -> str:
-    """The display name of a method, of ``method/protocol``, of a file's model, or of everything."""
+    """The printed name of what a gate speaks of: a method, an arm, or everything."""
     if arm is None:
         return ALL
-    return words.arm_label(arm) if "/" in arm else words.method_name(arm)
+    return method_label(arm)
 
 
-def _triangle(rows: Sequence[tables.Record]) -> View:
-    arms = list(dict.fromkeys([r["arm_a"] for r in rows] + [r["arm_b"] for r in rows]))
-    found = {(r["arm_a"], r["arm_b"]): r for r in rows}
+def _triangle(rows: Sequence[Comparison]) -> View:
+    arms = list(dict.fromkeys([r.arm_a for r in rows] + [r.arm_b for r in rows]))
+    found = {(r.arm_a, r.arm_b): r for r in rows}
     return {
-        "columns": [words.method_name(arm.partition("/")[0]) for arm in arms[1:]],
+        "columns": [method_title(arm.method) for arm in arms[1:]],
         "rows": [
             (
-                words.method_name(arm.partition("/")[0]),
+                method_title(arm.method),
                 [_pair(found.get((arm, other))) for other in arms[1:]],
             )
             for arm in arms[:-1]
@@ -127,29 +129,29 @@ def _triangle(rows: Sequence[tables.Record]) -> View:
     }
 
 
-def _pair(row: tables.Record | None) -> View | None:
+def _pair(row: Comparison | None) -> View | None:
     if row is None:
         return None
     return {
-        "verdict": row["verdict"],
-        "difference": words.points(row["difference"]),
-        "ends": words.points_bracket(row["low"], row["high"]),
-        "p_holm": words.p_value(row["p_holm"]),
+        "verdict": row.verdict,
+        "difference": words.points(row.difference),
+        "ends": words.points_bracket(row.low, row.high),
+        "p_holm": words.p_value(row.p_holm),
     }
 
 
-def _smallest(savings: Sequence[tables.Record]) -> list[tables.Record]:
+def _smallest(savings: Sequence[LabelSaving]) -> list[LabelSaving]:
     """For each arm the saving at its smallest label count, where most is to be saved."""
-    first: dict[str, tables.Record] = {}
+    first: dict[Arm, LabelSaving] = {}
     for row in savings:
-        known = first.setdefault(row["arm_a"], row)
-        if row["labels"] < known["labels"]:
-            first[row["arm_a"]] = row
+        known = first.setdefault(row.arm_a, row)
+        if row.labels < known.labels:
+            first[row.arm_a] = row
     return list(first.values())
 
 
-def _against(row: tables.Record) -> str:
-    return f"{name(row['arm_a'])} − {name(row['arm_b'])}"
+def _against(row: AreaDifference | LabelSaving) -> str:
+    return f"{row.arm_a.label} − {row.arm_b.label}"
 
 
 def _labels(labels: float | None, censored: str | None) -> str:
@@ -158,14 +160,14 @@ def _labels(labels: float | None, censored: str | None) -> str:
     return "fewer than measured" if censored == "below" else "more than measured"
 
 
-def _ends(row: tables.Record) -> str:
-    low = words.NONE if row["low"] is None else words.count(round(row["low"]))
-    high = words.NONE if row["high"] is None else words.count(round(row["high"]))
+def _ends(row: LabelSaving) -> str:
+    low = words.NONE if row.low is None else words.count(round(row.low))
+    high = words.NONE if row.high is None else words.count(round(row.high))
     return f"[{low}, {high}]"
 
 
-def _factor(row: tables.Record) -> str:
+def _factor(row: LabelSaving) -> str:
     """The saving as a number, only where it may be said as one."""
-    if row["needed"] is None or not row["quotable"]:
+    if row.needed is None or not row.quotable:
         return words.NONE
-    return f"{row['needed'] / row['labels']:.1f}×"
+    return f"{row.needed / row.labels:.1f}×"

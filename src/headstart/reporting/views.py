@@ -11,42 +11,47 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from headstart.arms import BASELINE, method_title
 from headstart.reporting import tables, words
 from headstart.reporting.answer import detectable
+from headstart.results import Compute, Pretraining, Results
 
 View = dict[str, Any]
 
 FEW_IMAGES = 20  # test images of a class; below it a recall says too little
 
 
-def data_card(results: tables.Results) -> View:
+def data_card(results: Results) -> View:
     """What was compared on: images, classes, what was taken out, what the test set can show."""
-    data = results["data"]
-    counts = data["counts"]
+    data = results.data
+    counts = data.counts
     parts = [
-        ("unlabelled images for pretraining", counts["pool"], data["unlabeled"]),
-        ("of these, training images without their labels", counts["pool_from_train"], ""),
-        ("labelled images for training", counts["train"], data["labeled"]),
-        ("labelled images for choosing settings (validation)", counts["validation"], ""),
-        ("labelled images for the final test", counts["test"], ""),
+        ("unlabelled images for pretraining", counts.pool, data.unlabeled),
+        ("of these, training images without their labels", counts.pool_from_train, ""),
+        ("labelled images for training", counts.train, data.labeled),
+        ("labelled images for choosing settings (validation)", counts.validation, ""),
+        ("labelled images for the final test", counts.test, ""),
     ]
     classes = [
-        (entry["name"], *(words.count(entry[part]) for part in ("train", "validation", "test")))
-        for entry in data["classes"]
+        (
+            entry.name,
+            *(words.count(getattr(entry, part)) for part in ("train", "validation", "test")),
+        )
+        for entry in data.classes
     ]
     return {
         "parts": [(name, words.count(n), where) for name, n, where in parts],
         "classes": classes,
-        "fewest": min((entry["test"] for entry in data["classes"]), default=None),
-        "split": words.SPLITS.get(data["split"], ""),
-        "removed": _removed(data["removed"]),
-        "quarantine": data["quarantine"],
+        "fewest": min((entry.test for entry in data.classes), default=None),
+        "split": words.SPLITS.get(data.split, ""),
+        "removed": _removed(data.removed),
+        "quarantine": data.quarantine,
         "detectable": detectable(results),
         "warnings": _warnings(results),
     }
 
 
-def arm_table(results: tables.Results) -> View:
+def arm_table(results: Results) -> View:
     """The main table: one group of rows a label fraction, one row an arm."""
     groups: dict[float, list[View]] = defaultdict(list)
     labels: dict[float, int] = {}
@@ -62,31 +67,31 @@ def arm_table(results: tables.Results) -> View:
     }
 
 
-def comparison_table(results: tables.Results) -> list[View]:
+def comparison_table(results: Results) -> list[View]:
     """Every comparison of the run, with its p-values."""
     ordered = [*tables.against_supervised(results), *tables.other_comparisons(results)]
     return [
         {
-            "arms": f"{words.arm_label(entry['arm_a'])} − {words.arm_label(entry['arm_b'])}",
-            "metric": words.METRICS.get(entry["metric"], entry["metric"]),
-            "fraction": words.fraction_name(entry["fraction"]),
-            "difference": words.points(entry["difference"]),
-            "ends": words.points_bracket(entry["low"], entry["high"]),
-            "p": words.p_value(entry["p"]),
-            "p_holm": words.p_value(entry["p_holm"]),
-            "seeds": words.count(entry["seeds"]),
-            "n": words.count(entry["n"]),
-            "verdict": entry["verdict"],
+            "arms": f"{entry.arm_a.label} − {entry.arm_b.label}",
+            "metric": words.METRICS.get(entry.metric, entry.metric),
+            "fraction": words.fraction_name(entry.fraction),
+            "difference": words.points(entry.difference),
+            "ends": words.points_bracket(entry.low, entry.high),
+            "p": words.p_value(entry.p),
+            "p_holm": words.p_value(entry.p_holm),
+            "seeds": words.count(entry.seeds),
+            "n": words.count(entry.n),
+            "verdict": entry.verdict,
         }
         for entry in ordered
     ]
 
 
-def class_table(results: tables.Results) -> View | None:
+def class_table(results: Results) -> View | None:
     """Precision, recall and F1 of every class for the best pretrained arm and for supervised."""
     arms = tables.best_arms(results)
     shown = [arm for arm in arms if arm.pretrained][:1]
-    shown += [arm for arm in arms if arm.method == "supervised"]
+    shown += [arm for arm in arms if arm.arm.method == BASELINE.method]
     if not shown:
         return None
     by_arm = [{entry["class"]: entry for entry in tables.recalls(arm)} for arm in shown]
@@ -99,12 +104,12 @@ def class_table(results: tables.Results) -> View | None:
         }
         for name, entry in by_arm[0].items()
     ]
-    return {"arms": [words.arm_name(arm.method, arm.protocol) for arm in shown], "rows": rows}
+    return {"arms": [arm.arm.label for arm in shown], "rows": rows}
 
 
-def pretraining(results: tables.Results) -> View:
+def pretraining(results: Results) -> View:
     """How pretraining went: one sentence an event, and one row a run."""
-    runs = results["pretraining"]
+    runs = results.pretraining
     return {
         "events": _all_events(runs),
         "same_start": _same_start(runs),
@@ -112,36 +117,36 @@ def pretraining(results: tables.Results) -> View:
     }
 
 
-def reproduce(results: tables.Results) -> View:
+def reproduce(results: Results) -> View:
     """How to get these numbers again: command, versions, times and the settings as YAML."""
     import yaml
 
-    provenance = results["provenance"]
+    provenance = results.provenance
     times: dict[str, float] = defaultdict(float)
-    for key, value in provenance["seconds"].items():
+    for key, value in provenance.seconds.items():
         times[key.partition("/")[0]] += value
     settings = yaml.safe_dump(
-        dict(results["study"]), sort_keys=False, allow_unicode=True, default_flow_style=None
+        dict(results.study), sort_keys=False, allow_unicode=True, default_flow_style=None
     )
     return {
-        "command": provenance["command"],
-        "started": provenance["started"],
-        "device": provenance["device"],
-        "machine": provenance["machine"],
-        "headstart": provenance["headstart"],
-        "versions": [(name, v or words.NONE) for name, v in provenance["versions"].items()],
+        "command": provenance.command,
+        "started": provenance.started,
+        "device": provenance.device,
+        "machine": provenance.machine,
+        "headstart": provenance.headstart,
+        "versions": [(name, v or words.NONE) for name, v in provenance.versions.items()],
         "seconds": [(verb, words.seconds(value)) for verb, value in times.items()],
         "settings": settings,
     }
 
 
-def captions(results: tables.Results) -> dict[str, View]:
+def captions(results: Results) -> dict[str, View]:
     """Per figure its title, what it shows and how to read it."""
     metric = words.METRICS[tables.primary_metric(results)]
     seeds = words.plural(len(tables.seeds(results)), "seed")
     delta = words.number(100 * tables.margin(results), 1)
     one = len(tables.fractions(results)) <= 1
-    many = len(results["data"]["classes"]) > 20
+    many = len(results.data.classes) > 20
     added = f"Counts are added over {seeds}. " if len(tables.seeds(results)) > 1 else ""
     return {
         "label_efficiency": _caption(
@@ -194,13 +199,13 @@ def _removed(removed: Mapping[str, int]) -> list[str]:
     ]
 
 
-def _warnings(results: tables.Results) -> list[str]:
+def _warnings(results: Results) -> list[str]:
     trained: dict[str, list[bool]] = defaultdict(list)
     for row in tables.summaries(results):
-        name = words.arm_name(row.method, row.protocol)
-        trained[name] += [bool((c["chosen"] or {}).get("still_improving")) for c in row.cells]
+        name = row.arm.label
+        trained[name] += [bool((c.chosen or {}).get("still_improving")) for c in row.cells]
     return [
-        *results["warnings"],
+        *results.warnings,
         *(
             f"{name[0].upper()}{name[1:]}: still improving when training ended, {sum(late)} of "
             f"{words.plural(len(late), 'time')}. Longer training might lift it."
@@ -210,11 +215,11 @@ def _warnings(results: tables.Results) -> list[str]:
     ]
 
 
-def _arm_row(results: tables.Results, row: tables.ArmSummary) -> View:
+def _arm_row(results: Results, row: tables.ArmSummary) -> View:
     entry = tables.comparison_of(results, row)
     return {
-        "name": words.arm_name(row.method, row.protocol),
-        "method": row.method,
+        "name": row.arm.label,
+        "method": row.arm.method,
         "lost": _lost(row),
         "empty": not row.cells,
         "score": _score(row, row.metric),
@@ -223,21 +228,21 @@ def _arm_row(results: tables.Results, row: tables.ArmSummary) -> View:
         "macro_f1": _score(row, "macro_f1"),
         "kappa": words.number(row.mean.get("kappa")),
         "chance": _chance(row),
-        "difference": words.points(entry["difference"]) if entry else "",
-        "ends": words.points_bracket(entry["low"], entry["high"]) if entry else "",
-        "verdict": entry["verdict"] if entry else "",
+        "difference": words.points(entry.difference) if entry else "",
+        "ends": words.points_bracket(entry.low, entry.high) if entry else "",
+        "verdict": entry.verdict if entry else "",
         **_compute(row),
     }
 
 
 def _compute(row: tables.ArmSummary) -> dict[str, str]:
     """Images seen in pretraining, and in training with all its trials; means over seeds."""
-    known = [cell["compute"] for cell in row.cells if cell.get("compute")]
+    known = [cell.compute for cell in row.cells if cell.compute]
     return {key: _mean_count(known, key) for key in ("pretrain_images", "train_images")}
 
 
-def _mean_count(records: Sequence[tables.Record], key: str) -> str:
-    values = [record[key] for record in records if record[key] is not None]
+def _mean_count(records: Sequence[Compute], key: str) -> str:
+    values = [value for record in records if (value := getattr(record, key)) is not None]
     return words.count(round(fmean(values))) if values else words.NONE
 
 
@@ -255,7 +260,7 @@ def _lost(row: tables.ArmSummary) -> str:
     if not row.lost:
         return ""
     first = row.lost[0]
-    told = words.lost(first["status"], first["reason"])
+    told = words.lost(first.status, first.reason)
     if not row.cells:
         return told
     total = len(row.lost) + len(row.cells)
@@ -263,7 +268,7 @@ def _lost(row: tables.ArmSummary) -> str:
 
 
 def _chance(row: tables.ArmSummary) -> str:
-    known = [cell["chance"]["beats_chance"] for cell in row.cells if cell["chance"]]
+    known = [cell.chance.beats_chance for cell in row.cells if cell.chance]
     if not known:
         return words.NONE
     if len(known) == 1 or all(known) or not any(known):
@@ -283,27 +288,27 @@ def _class_cell(entry: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
     return recall, ends, words.percent(entry["precision"]), words.percent(entry["f1"])
 
 
-def _all_events(runs: Sequence[tables.Record]) -> list[str]:
+def _all_events(runs: Sequence[Pretraining]) -> list[str]:
     """One sentence an event; runs of one method that met the same one share it."""
     met: dict[tuple[str, str], list[str]] = defaultdict(list)
     for run in runs:
         for event in _events(run):
-            met[words.method_name(run["method"]), event].append(str(run["seed"]))
+            met[method_title(run.method), event].append(str(run.seed))
     return [
         f"{name}, seed{'s' * (len(found) > 1)} {words.listed(found)}: {event}"
         for (name, event), found in met.items()
     ]
 
 
-def _events(run: tables.Record) -> list[str]:
-    said = [words.sentence(warning) for warning in run["warnings"]]
-    last = run["history"][-1] if run["history"] else None
-    if run["status"] != "ok":
-        where = f" at epoch {last['epoch']:g} (step {words.count(last['step'])})" if last else ""
-        why = words.sentence(run["reason"] or "no reason given")
-        said.append(f"{run['status']}{where}. {why} The answer leaves this run out.")
-    score, floor = _last(run, "knn"), run["knn_random"]
-    if run["status"] == "ok" and score is not None and floor is not None and score <= floor:
+def _events(run: Pretraining) -> list[str]:
+    said = [words.sentence(warning) for warning in run.warnings]
+    last = run.history[-1] if run.history else None
+    if run.status != "ok":
+        where = f" at epoch {last.epoch:g} (step {words.count(last.step)})" if last else ""
+        why = words.sentence(run.reason or "no reason given")
+        said.append(f"{run.status}{where}. {why} The answer leaves this run out.")
+    score, floor = _last(run, "knn"), run.knn_random
+    if run.status == "ok" and score is not None and floor is not None and score <= floor:
         said.append(
             f"k-NN on the training images reached {words.percent(score)}, no more than random "
             f"weights with {words.percent(floor)}. By this check pretraining learned nothing."
@@ -311,33 +316,33 @@ def _events(run: tables.Record) -> list[str]:
     return said
 
 
-def _same_start(runs: Sequence[tables.Record]) -> str:
+def _same_start(runs: Sequence[Pretraining]) -> str:
     starts: dict[int, set[str]] = defaultdict(set)
     for run in runs:
-        if run["start"] is None:
+        if run.start is None:
             return "not recorded"
-        starts[run["seed"]].add(run["start"])
+        starts[run.seed].add(run.start)
     if not starts:
         return ""
     return "yes" if all(len(found) == 1 for found in starts.values()) else "no"
 
 
-def _run_row(run: tables.Record) -> View:
+def _run_row(run: Pretraining) -> View:
     return {
-        "name": words.method_name(run["method"]),
-        "seed": str(run["seed"]),
-        "status": run["status"],
-        "epochs": words.count(run["epochs"]),
-        "steps": words.count(run["steps"]),
-        "images": words.count(run["images_seen"]),
+        "name": method_title(run.method),
+        "seed": str(run.seed),
+        "status": run.status,
+        "epochs": words.count(run.epochs),
+        "steps": words.count(run.steps),
+        "images": words.count(run.images_seen),
         "loss": words.number(_last(run, "loss")),
         "std": words.number(_last(run, "std_ratio")),
         "rank": words.number(_last(run, "effective_rank"), 1),
         "knn": words.percent(_last(run, "knn")),
-        "knn_random": words.percent(run["knn_random"]),
+        "knn_random": words.percent(run.knn_random),
     }
 
 
-def _last(run: tables.Record, key: str) -> float | None:
-    known = [moment[key] for moment in run["history"] if moment.get(key) is not None]
+def _last(run: Pretraining, key: str) -> float | None:
+    known = [value for moment in run.history if (value := getattr(moment, key)) is not None]
     return known[-1] if known else None

@@ -10,21 +10,6 @@ from collections.abc import Sequence
 
 NONE = "–"
 
-METHODS = {
-    "majority": "always the largest class",
-    "random": "random weights",
-    "supervised": "supervised",
-    "moco": "MoCo v2",
-    "simclr": "SimCLR",
-    "simsiam": "SimSiam",
-    "byol": "BYOL",
-}
-PROTOCOLS = {
-    "matched": "compute-matched",
-    "finetune": "fine-tuned",
-    "linear": "linear head",
-    "knn": "k-NN",
-}
 METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -54,24 +39,6 @@ SPLITS = {
     "made": "The folders had no parts. Train, validation and test were made here.",
     "completed": "The folders had some of the parts. The missing ones were made here.",
 }
-
-
-def method_name(method: str) -> str:
-    """The method as its paper spells it; an unknown one as it is."""
-    return METHODS.get(method, method)
-
-
-def arm_name(method: str, protocol: str) -> str:
-    """For example ``SimCLR, fine-tuned``; controls without a choice of head stand alone."""
-    if protocol in ("majority", "supervised"):
-        return method_name(method)
-    return f"{method_name(method)}, {PROTOCOLS.get(protocol, protocol)}"
-
-
-def arm_label(arm: str) -> str:
-    """The display name of ``method/protocol``."""
-    method, _, protocol = arm.partition("/")
-    return arm_name(method, protocol or method)
 
 
 def percent(share: float | None, form: str = "{:.1f}") -> str:

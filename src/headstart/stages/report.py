@@ -7,8 +7,8 @@ import io
 import json
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +19,12 @@ import torch
 
 from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
+from headstart.results import SCHEMA, Provenance, Results
 from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
+from headstart.stats.gates import Gate
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
 
-SCHEMA = 1
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "scipy")
 
 
@@ -31,7 +32,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "sc
 class Outcome:
     """What a study came to, and where it is written."""
 
-    results: dict[str, Any]
+    results: Results
     results_path: Path
     report_path: Path
 
@@ -46,6 +47,7 @@ class Answers:
     """What may make a score look better than it is."""
     explained: Explained
     compared: Entry
+    gates: Sequence[Gate]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Asked:
 
     command: str
     begun: float
-    earlier: Mapping[str, Any] | None = None
+    earlier: Provenance | None = None
     """Provenance of the finished run that was explained anew."""
 
 
@@ -62,13 +64,14 @@ def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) 
     """Assemble the results and write them for programs and for people."""
     explained = answers.explained
     found = json.loads((answers.compared.folder / "comparison.json").read_text(encoding="utf8"))
-    results = {
+    blocks = {
         "schema": SCHEMA,
         "title": run.folder.resolve().name,
         "data": answers.data,
         "study": run.study.model_dump(mode="json"),
         "arms": list(_arms(data, grid)),
         "pretraining": list(_pretraining(grid)),
+        "gates": [asdict(gate) for gate in answers.gates],
         **found,
         "attribution_similarity": explained.similarity,
         "explained": explained.images,
@@ -77,8 +80,9 @@ def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) 
         "provenance": _provenance(run, grid, asked),
     }
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
+    results = Results.model_validate(blocks)
     path = run.folder / "results.json"
-    write_json(path, results)
+    write_json(path, results.to_json())
     return Outcome(results, path, write_report(results, run.folder))
 
 
@@ -176,7 +180,8 @@ def _asked(asked: Asked) -> dict[str, Any]:
     }
     if asked.earlier is None:
         return times
-    kept = {key: asked.earlier[key] for key in times if key in asked.earlier}
+    earlier = asked.earlier.model_dump(mode="json", exclude_unset=True)
+    kept = {key: earlier[key] for key in times if key in earlier}
     return {**kept, "explained_anew": times}
 
 

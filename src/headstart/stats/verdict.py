@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-VERDICTS = (
-    "better",
-    "worse",
-    "no difference that matters",
-    "can't tell",
-    "neither learned",
-    "no verdict",
-)
+Verdict = Literal[
+    "better", "worse", "no difference that matters", "can't tell", "neither learned", "no verdict"
+]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 LEVEL = 0.05
 FIRM_SEEDS = 5
 """Fewer seeds than this are marked as low power."""
@@ -62,13 +59,13 @@ class Evidence:
             raise ValueError("margin, seeds and n must be positive")
 
 
-def judge(evidence: Evidence) -> tuple[str, str]:
+def judge(evidence: Evidence) -> tuple[Verdict, str]:
     """The verdict, one of ``VERDICTS``, and the sentence that says it, with its scope."""
     verdict = _verdict(evidence)
     return verdict, f"{_SENTENCES[verdict](evidence)} ({_scope(evidence)})."
 
 
-def _verdict(e: Evidence) -> str:
+def _verdict(e: Evidence) -> Verdict:
     if e.failed_gates:
         return "no verdict"
     if not (e.learned_a or e.learned_b):

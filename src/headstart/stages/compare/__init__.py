@@ -26,7 +26,7 @@ __all__ = ["Compared", "compare", "compare_paths", "write_comparison"]
 def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry:
     """Every method against supervised learning and against every other, with the gates.
 
-    ``comparison.json`` in the entry's folder holds ``gates`` and what ``findings`` gives.
+    ``comparison.json`` in the entry's folder holds what ``findings`` gives.
     """
     lost = [(c.arm, c.fraction, c.seed, *why) for c, why in grid.stopped.items()]
     told = [(str(arm), *rest) for arm, *rest in lost]
@@ -37,9 +37,9 @@ def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry
         started = time.perf_counter()
         judged = _join(data, grid, gates)
         asked = Question(run.study.compare.margin, run.study.compare.replicates)
-        found = {"gates": [asdict(g) for g in gates], **findings(judged, asked, lost)}
-        write_json(entry.folder / "comparison.json", found)
-        entry.finish({"rows": len(found["comparisons"])}, started)
+        found = findings(judged, asked, lost)
+        write_json(entry.folder / "comparison.json", found.to_json())
+        entry.finish({"rows": len(found.comparisons)}, started)
     return entry
 
 

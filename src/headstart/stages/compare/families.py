@@ -7,14 +7,15 @@ area between label curves); and in labels saved. Every family has its own Holm c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from headstart.arms import Arm
+from headstart.results import AreaDifference, Comparison, LabelSaving
 from headstart.stats.bootstrap import (
     Curves,
     Estimate,
@@ -23,14 +24,15 @@ from headstart.stats.bootstrap import (
     estimate,
 )
 from headstart.stats.hypotheses import chance_test, holm, mcnemar_midp
-from headstart.stats.labels import LabelSaving, area_difference, label_saving, saving_sentence
+from headstart.stats.labels import LabelSaving as Saving
+from headstart.stats.labels import area_difference, label_saving, saving_sentence
 from headstart.stats.metrics import confusion_matrix
 from headstart.stats.mrmc import mrmc, paired_scores
 from headstart.stats.power import Needs, images_needed, needs
-from headstart.stats.verdict import LEVEL, Evidence, judge
-from headstart.types import Difference, Doubles, Ints
+from headstart.stats.verdict import LEVEL, Evidence, Verdict, judge
+from headstart.types import Doubles, Ints
 
-METRIC = "balanced_accuracy"
+METRIC: Literal["balanced_accuracy"] = "balanced_accuracy"
 OVER = "Over all label counts. "
 
 Pair = tuple[Arm, Arm]
@@ -87,67 +89,10 @@ class Question:
     scope: str = "this dataset, this backbone"
 
 
-@dataclass(frozen=True)
-class Row(Difference):
-    """A difference at one label count; for a single seed, McNemar's test of the two answers too.
-
-    ``discordant`` counts the images that only ``arm_a`` and only ``arm_b`` answered correctly.
-    """
-
-    discordant: tuple[int, int] | None = None
-    p_mcnemar: float | None = None
-
-
-@dataclass(frozen=True)
-class Area:
-    """The difference between two label curves in their mean height over ln(labels), a share."""
-
-    arm_a: str
-    arm_b: str
-    metric: str
-    fractions: tuple[float, ...]
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    seeds: int
-    n: int
-    verdict: str
-    sentence: str
-
-
-@dataclass(frozen=True)
-class Saving:
-    """How many labels ``arm_b`` needs to do as well as ``arm_a`` does with ``labels``.
-
-    None where the count lies outside what was measured; ``censored`` says on which side of it.
-    """
-
-    arm_a: str
-    arm_b: str
-    fraction: float
-    labels: int
-    needed: float | None
-    low: float | None
-    high: float | None
-    censored: str | None
-    quotable: bool
-    seeds: int
-    n: int
-    sentence: str
-
-
 def beats_chance(y: Ints, predicted: Ints, classes: int, replicates: int) -> bool:
     """Whether predictions (n,) score above chance in balanced accuracy."""
     M = confusion_matrix(y, predicted, classes)
     return chance_test(M, METRIC, replicates).p < LEVEL
-
-
-def plain(row: Any) -> dict[str, Any]:
-    """A row as JSON has it: a dict, with lists for tuples."""
-    values = row if isinstance(row, dict) else asdict(row)
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 class Bench:
@@ -157,7 +102,7 @@ class Bench:
         self.judged, self.question = judged, question
         self._scored: dict[tuple[int, ...], dict[tuple[Arm, float], tuple[Doubles, Doubles]]] = {}
 
-    def differences(self, pairs: Sequence[Pair], fraction: float) -> list[Row]:
+    def differences(self, pairs: Sequence[Pair], fraction: float) -> list[Comparison]:
         """One family: the pairs that share a seed, at one label fraction."""
         estimates = {
             pair: self._estimate(pair, fraction)
@@ -170,7 +115,7 @@ class Bench:
             for (pair, e), p in zip(estimates.items(), corrected, strict=True)
         ]
 
-    def areas(self, pairs: Sequence[Pair]) -> list[Area]:
+    def areas(self, pairs: Sequence[Pair]) -> list[AreaDifference]:
         """One family: the pairs' differences over all label counts; none for a single count."""
         estimates = {}
         for pair in pairs:
@@ -184,7 +129,7 @@ class Bench:
             for (pair, e), p in zip(estimates.items(), corrected, strict=True)
         ]
 
-    def savings(self, pairs: Sequence[Pair]) -> list[Saving]:
+    def savings(self, pairs: Sequence[Pair]) -> list[LabelSaving]:
         """Labels saved at every count but the largest, by arms that learned and may be judged."""
         return [
             self._saving(pair, fractions, i)
@@ -249,13 +194,13 @@ class Bench:
             [[self.judged.predicted[Key(arm, s, fraction)] for s in seeds] for arm in pair]
         )
 
-    def _row(self, pair: Pair, fraction: float, e: Estimate, p_holm: float) -> Row:
+    def _row(self, pair: Pair, fraction: float, e: Estimate, p_holm: float) -> Comparison:
         y, answers = self.judged.y, self._answers(pair, fraction)
         needed = _needs(y, answers, self.question.margin)
         seeds = answers.shape[1]
         verdict, sentence = self._judge(pair, [fraction], e, (p_holm, seeds, needed))
         only = _discordant(y, answers[:, 0]) if seeds == 1 else None
-        return Row(
+        return Comparison(
             fraction=fraction,
             verdict=verdict,
             sentence=sentence,
@@ -267,8 +212,8 @@ class Bench:
     def _numbers(self, pair: Pair, e: Estimate, p_holm: float, seeds: int) -> dict[str, Any]:
         """What every kind of difference holds."""
         return {
-            "arm_a": str(pair[0]),
-            "arm_b": str(pair[1]),
+            "arm_a": pair[0],
+            "arm_b": pair[1],
             "metric": METRIC,
             "difference": e.difference,
             "low": e.low,
@@ -279,23 +224,23 @@ class Bench:
             "n": int(self.judged.y.size),
         }
 
-    def _area(self, pair: Pair, e: Estimate, p_holm: float) -> Area:
+    def _area(self, pair: Pair, e: Estimate, p_holm: float) -> AreaDifference:
         fractions = self._rising(pair)
         seeds = len(self.judged.seeds(fractions, *pair))
         verdict, sentence = self._judge(pair, fractions, e, (p_holm, seeds, Needs(None, None)))
-        return Area(
+        return AreaDifference(
             fractions=tuple(fractions),
             verdict=verdict,
             sentence=OVER + sentence,
             **self._numbers(pair, e, p_holm, seeds),
         )
 
-    def _saving(self, pair: Pair, fractions: Sequence[float], place: int) -> Saving:
+    def _saving(self, pair: Pair, fractions: Sequence[float], place: int) -> LabelSaving:
         counts = [self._labels(f) for f in fractions]
         saving = label_saving(counts, self._curves(pair, fractions), place)
-        return Saving(
-            arm_a=str(pair[0]),
-            arm_b=str(pair[1]),
+        return LabelSaving(
+            arm_a=pair[0],
+            arm_b=pair[1],
             fraction=fractions[place],
             labels=saving.labels,
             needed=_known(saving.needed),
@@ -314,7 +259,7 @@ class Bench:
         fractions: Sequence[float],
         e: Estimate,
         rest: tuple[float, int, Needs],
-    ) -> tuple[str, str]:
+    ) -> tuple[Verdict, str]:
         p_holm, seeds, needed = rest
         name_a, name_b = (arm.label for arm in pair)
         return judge(
@@ -388,7 +333,7 @@ def _known(labels: float) -> float | None:
     return float(labels) if labels > 0 and isfinite(labels) else None
 
 
-def _censored(saving: LabelSaving) -> str | None:
+def _censored(saving: Saving) -> Literal["below", "above"] | None:
     if not saving.censored:
         return None
     return "below" if saving.needed == 0 else "above"

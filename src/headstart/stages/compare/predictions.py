@@ -8,7 +8,6 @@ A file holds one row an image (and seed, and label fraction): ``id``, ``label``,
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ import numpy as np
 from headstart.arms import BASELINE, Arm
 from headstart.config import StudyError
 from headstart.reporting.words import plural
+from headstart.results import Comparisons, Results, load_results
 from headstart.stages.compare.families import (
     Bench,
     Judged,
@@ -28,7 +28,6 @@ from headstart.stages.compare.families import (
     against,
     beats_chance,
     between,
-    plain,
 )
 from headstart.stages.compare.findings import Lost, findings
 from headstart.stats.bootstrap import grouped
@@ -65,7 +64,7 @@ class Model:
 class Compared:
     """What a comparison found, as ``comparison.json`` holds it, and what to know of it."""
 
-    found: dict[str, Any]
+    found: Comparisons
     notes: tuple[str, ...] = ()
 
 
@@ -102,7 +101,7 @@ def write_comparison(compared: Compared, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        found = {"notes": list(compared.notes), **compared.found}
+        found = {"notes": list(compared.notes), **compared.found.to_json()}
         write_json(folder / "comparison.json", found)
     except OSError as error:
         raise StudyError(f"--out {folder}: {error.strerror or error}") from None
@@ -128,16 +127,17 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
     fitted = [first, *(_fit(first, model, notes) for model in others)]
     bench = Bench(_judge(fitted, asked), asked)
     arms = [model.arm for model in fitted]
-    rows: dict[str, list[Any]] = {
-        "comparisons": [],
-        "method_pairs": [],
-        "area_differences": bench.areas(against(arms, first.arm)),
-        "label_saving": [],
-    }
-    for fraction in bench.judged.fractions:
-        rows["comparisons"] += bench.differences(against(arms, first.arm), fraction)
-        rows["method_pairs"] += bench.differences(between(arms[1:]), fraction)
-    return Compared({key: [plain(row) for row in found] for key, found in rows.items()}, (*notes,))
+    pairs = against(arms, first.arm)
+    fractions = bench.judged.fractions
+    found = Comparisons(
+        comparisons=tuple(row for f in fractions for row in bench.differences(pairs, f)),
+        method_pairs=tuple(
+            row for f in fractions for row in bench.differences(between(arms[1:]), f)
+        ),
+        area_differences=tuple(bench.areas(pairs)),
+        label_saving=(),
+    )
+    return Compared(found, (*notes,))
 
 
 def _named(paths: Sequence[Path]) -> dict[Path, str]:
@@ -239,7 +239,7 @@ def compare_run(folder: Path, asked: Question) -> Compared:
     Raises:
         StudyError: the folder holds no such files, or they cannot be read.
     """
-    path, results = folder / "predictions.csv", _results(folder / "results.json")
+    path, results = folder / "predictions.csv", load_results(folder)
     models: dict[Arm, list[dict[str, str]]] = {}
     columns, rows = _table(path)
     for name in ("method", "protocol"):
@@ -253,46 +253,28 @@ def compare_run(folder: Path, asked: Question) -> Compared:
     if BASELINE not in models:
         raise StudyError(f"{path}: it holds no predictions of the supervised arm")
     judged = _judge(read, asked)
-    gates = [Gate(**gate) for gate in results["gates"]]
+    gates = [Gate(**gate.model_dump()) for gate in results.gates]
     judged = replace(
         judged,
-        labels={arm["label_fraction"]: arm["labels"] for arm in results["arms"]},
+        labels={arm.label_fraction: arm.labels for arm in results.arms},
         blocked={arm: blocking(gates, str(arm), arm.method) for arm in judged.arms},
     )
     found = findings(judged, asked, _lost(results))
-    return Compared({"gates": results["gates"], **found})
-
-
-def _results(path: Path) -> dict[str, Any]:
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is not JSON"
-        raise StudyError(f"{path}: {why}; is this the folder of a finished run?") from None
-    for key in ("gates", "arms"):
-        if key not in results:
-            raise StudyError(f"{path}: '{key}' is missing; run the study again to complete it")
-    return results
+    return Compared(found.model_copy(update={"gates": results.gates}))
 
 
 def run_question(folder: Path) -> Question:
     """The margin and the replicates a run was asked with."""
-    settings = _results(folder / "results.json").get("study", {}).get("compare", {})
+    settings = load_results(folder).study.get("compare", {})
     known = {key: settings[key] for key in ("margin", "replicates") if key in settings}
     return replace(Question(), **known)
 
 
-def _lost(results: Mapping[str, Any]) -> list[Lost]:
+def _lost(results: Results) -> list[Lost]:
     return [
-        (
-            Arm(arm["method"], arm["protocol"]),
-            arm["label_fraction"],
-            arm["seed"],
-            arm["status"],
-            arm["reason"],
-        )
-        for arm in results["arms"]
-        if arm["status"] != "ok"
+        (arm.arm, arm.label_fraction, arm.seed, arm.status, arm.reason or "")
+        for arm in results.arms
+        if arm.status != "ok"
     ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_results import Knobs, build, draw_pictures, estimate
 
-from headstart.reporting import looks
+from headstart.reporting import explanations
 from headstart.reporting.page import write_report
 from headstart.reporting.summary import answers_table, explanation_lines
 
@@ -15,20 +15,20 @@ ONE, TWO = Knobs(seeds=1, pretrained=("simsiam",)), Knobs(seeds=2, pretrained=("
 
 
 def test_one_seed_says_once_that_there_is_no_ceiling_and_shows_the_null() -> None:
-    first, second = looks.likeness(build(ONE))
-    assert first["sentences"] == [looks.NO_CEILING]
-    view = looks.explanations(build(ONE))
+    first, second = explanations.likeness(build(ONE))
+    assert first["sentences"] == [explanations.NO_CEILING]
+    view = explanations.explanations(build(ONE))
     assert view is not None
-    assert [part["sentences"] for part in view["likeness"]] == [[looks.NO_CEILING], []]
+    assert [part["sentences"] for part in view["likeness"]] == [[explanations.NO_CEILING], []]
     assert not second["calibrated"]
     cell = first["rows"][0][1][0]
     assert (cell["value"], cell["ends"], cell["said"]) == ("0.41", "untrained 0.15", "")
-    assert sum(looks.NO_CEILING in line for line in explanation_lines(build(ONE))) == 1
+    assert sum(explanations.NO_CEILING in line for line in explanation_lines(build(ONE))) == 1
 
 
 def test_two_seeds_give_the_scale_and_the_words() -> None:
     results = build(TWO)
-    part = looks.likeness(results)[0]
+    part = explanations.likeness(results)[0]
     assert part["calibrated"]
     cell = part["rows"][0][1][0]
     assert (cell["value"], cell["ends"], cell["said"]) == ("0.58", "[0.52, 0.66]", "same things")
@@ -36,7 +36,7 @@ def test_two_seeds_give_the_scale_and_the_words() -> None:
     for row in results["attribution_similarity"]:
         if "verdict" in row:
             row["verdict"] = "different"
-    told = looks.likeness(results)[0]["sentences"][0]
+    told = explanations.likeness(results)[0]["sentences"][0]
     assert "less alike than two seeds of one arm (calibrated similarity 0.58" in told
 
 
@@ -46,7 +46,7 @@ def test_a_cell_names_the_null_that_was_used_and_has_its_own_words() -> None:
         if "calibrated" in row:
             row["calibrated"]["null"] = "shuffled"
             row["nulls"]["shuffled"] = {**row["nulls"]["shuffled"], "spearman": 0.33}
-    assert looks.likeness(results)[0]["rows"][0][1][0]["ends"] == "shuffled 0.33"
+    assert explanations.likeness(results)[0]["rows"][0][1][0]["ends"] == "shuffled 0.33"
     results = build(TWO)
     first, second = (
         row
@@ -61,7 +61,9 @@ def test_a_cell_names_the_null_that_was_used_and_has_its_own_words() -> None:
     ]:
         first["verdict"] = verdict
         first["calibrated"].update(value=None, low=None, high=None)
-        cells = [cell for _, row in looks.likeness(results)[0]["rows"] for cell in row if cell]
+        cells = [
+            cell for _, row in explanations.likeness(results)[0]["rows"] for cell in row if cell
+        ]
         said = {cell["said"]: cell for cell in cells}
         assert set(said) == {words}
         assert said[words]["value"] == "–"
@@ -74,11 +76,11 @@ def test_networks_without_a_map_are_named_with_the_reason() -> None:
     networks = results["explanations"]["networks"]
     for network in networks:
         network["without_map"] = {"saliency": 0, "grad_cam": 0}
-    assert looks.explanations(results)["lacking"] == []  # type: ignore[index]
+    assert explanations.explanations(results)["lacking"] == []  # type: ignore[index]
     networks[0]["without_map"]["grad_cam"] = 4
     networks[1]["reasons"] = ["the network's scores are not finite"]
-    label = looks.words.arm_label
-    assert looks.explanations(results)["lacking"] == [  # type: ignore[index]
+    label = explanations.words.arm_label
+    assert explanations.explanations(results)["lacking"] == [  # type: ignore[index]
         f"Grad-CAM: of 33 images without a map: 4 for {label(networks[0]['arm'])} (seed 0).",
         f"No map for {label(networks[1]['arm'])} (seed 0): the network's scores are not finite.",
     ]
@@ -90,19 +92,19 @@ def test_the_seed_the_masks_and_the_worst_group_are_told(tmp_path: Path) -> None
     assert page.count("of seed 0: this holds for these weights") == 2
     assert "fewer than 100 say little" in page
     assert "group 3, 9 images; at random 45.0\u00a0%, p 0.300" in page
-    sentences = looks.faithfulness(results["explanations"]["faithfulness"])["sentences"]  # type: ignore[index]
+    sentences = explanations.faithfulness(results["explanations"]["faithfulness"])["sentences"]  # type: ignore[index]
     assert all(line.endswith("(seed 0).") for line in sentences)
 
 
 def test_every_raw_measure_stands_beside_its_nulls() -> None:
-    row = looks.raw_table(build(TWO))[0]
+    row = explanations.raw_table(build(TWO))[0]
     assert row["measures"][0] == ("0.41", "floor 0.15, shuffled 0.15, edges –, ceiling 0.60")
     assert row["seeds"] == "0 and 1"
-    assert looks.raw_table(build(ONE))[0]["measures"][0][1].endswith("ceiling –")
+    assert explanations.raw_table(build(ONE))[0]["measures"][0][1].endswith("ceiling –")
 
 
 def test_the_split_has_a_cell_a_kind_of_answer() -> None:
-    rows = looks.split_table(build(ONE))
+    rows = explanations.split_table(build(ONE))
     assert {row["target"] for row in rows} == {"true class", "own prediction"}
     assert all(len(row["cells"]) == 4 for row in rows)
 
@@ -112,11 +114,11 @@ def test_the_gallery_puts_random_weights_last_marks_mistakes_and_says_where_no_m
     del results["explained"][0]["arms"][1]["maps"]["saliency"]
     second = {**results["explained"][0]["arms"][1], "seed": 1}
     results["explained"][0]["arms"].append(second)
-    view = looks.gallery(results)
+    view = explanations.gallery(results)
     assert view is not None
     assert view["columns"][-1] == "random weights, linear head"
     assert "supervised, seed 1" in view["columns"]
-    assert (len(view["rows"]), view["more"]) == (looks.GALLERY_IMAGES, 2)
+    assert (len(view["rows"]), view["more"]) == (explanations.GALLERY_IMAGES, 2)
     for row in view["rows"]:
         for cell in filter(None, row["cells"]):
             assert cell["right"] == (cell["predicted"] == row["true"])
@@ -132,7 +134,7 @@ def test_focus_is_one_sentence_a_verdict() -> None:
     given = {"supervised/supervised": "less", "moco/finetune": "no more"}
     for row in results["explanations"]["focus"]:
         row["verdict"] = given.get(row["arm"], row["verdict"])
-    sentences = looks.focus(results["explanations"]["focus"])[0]["sentences"]
+    sentences = explanations.focus(results["explanations"]["focus"])[0]["sentences"]
     assert sentences == [
         "Saliency: looking at the object more than an untrained network does: SimCLR, fine-tuned.",
         "Saliency: looking at the object less than an untrained network does: supervised.",
@@ -169,13 +171,13 @@ def test_nothing_measured_is_a_dash_and_never_none(tmp_path: Path) -> None:
         row.update(follows=None, expected=None, skill=estimate(0.1), worst_group=None)
     page = write_report(results, tmp_path).read_text(encoding="utf8")
     assert "None" not in page
-    assert looks.focus(found["focus"])[0]["all"][0]["lift"] == ("–", "")
+    assert explanations.focus(found["focus"])[0]["all"][0]["lift"] == ("–", "")
 
 
 def test_nothing_explained_has_no_part_on_the_page() -> None:
     results = build(ONE)
     results.update(explanations=None, explained=[], attribution_similarity=[])
-    assert looks.explanations(results) is None
+    assert explanations.explanations(results) is None
     assert explanation_lines(results) == [
         "Nothing was explained: explain.images or explain.attributions is empty."
     ]
