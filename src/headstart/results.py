@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +23,7 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
 )
+from pydantic.json_schema import GenerateJsonSchema
 
 from headstart.arms import PROTOCOLS, Arm
 from headstart.config import StudyError, explain_validation
@@ -39,7 +41,19 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Line = Annotated[str, Field(pattern=r"^[^\r\n]*$")]
 Name = Annotated[str, Field(min_length=1)]
 Method = Annotated[str, Field(pattern=r"^[^/]+$")]
-RunPath = Annotated[str, Field(pattern=r"^[^/\\\r\n][^\r\n]*$")]
+
+
+def _inside(path: str) -> str:
+    if path[:1] in ("/", "\\") or ".." in path.split("/") or len(path.splitlines()) != 1:
+        raise ValueError("must be a path below the run's folder")
+    return path
+
+
+RunPath = Annotated[
+    str,
+    AfterValidator(_inside),
+    WithJsonSchema({"type": "string", "pattern": r"^(?![/\\])(?!.*(^|/)\.\.(/|$))[^\r\n]+$"}),
+]
 """A path below the run's folder."""
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}")]
 Seconds = Annotated[float, Field(ge=0)]
@@ -218,7 +232,7 @@ class ArmResult(Model):
     chance: Chance | None
     chosen: Mapping[str, Any] | None
     """The settings that did best on validation."""
-    compute: Compute | None
+    compute: Compute | None = None
 
     @property
     def arm(self) -> Arm:
@@ -634,14 +648,14 @@ class Results(Model):
     """The whole configuration, read back."""
     arms: tuple[ArmResult, ...]
     pretraining: tuple[Pretraining, ...]
-    gates: tuple[Gate, ...]
+    gates: tuple[Gate, ...] = ()
     comparisons: tuple[Comparison, ...]
-    method_pairs: tuple[Comparison, ...]
-    area_differences: tuple[AreaDifference, ...]
-    label_saving: tuple[LabelSaving, ...]
+    method_pairs: tuple[Comparison, ...] = ()
+    area_differences: tuple[AreaDifference, ...] = ()
+    label_saving: tuple[LabelSaving, ...] = ()
     attribution_similarity: tuple[Similarity, ...]
     explained: tuple[ExplainedImage, ...]
-    explanations: Explanations | None
+    explanations: Explanations | None = None
     warnings: tuple[Line, ...]
     provenance: Provenance
 
@@ -720,9 +734,17 @@ def load_results(run: Path | str) -> Results:
         raise StudyError(f"{path}: not the results of a run: {fault}") from None
 
 
+class _Untitled(GenerateJsonSchema):
+    """A schema without a title beside every field that only repeats its name."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        return False
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of ``results.json``."""
-    generated = Results.model_json_schema(by_alias=True, mode="serialization")
+    generated = Results.model_json_schema(schema_generator=_Untitled)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **generated}
 
 

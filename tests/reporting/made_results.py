@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from headstart.results import Comparisons, Explanations, Results
+
 BAGS = ("bauletto", "clutch", "hobo", "shopper", "tracolla")
 ARMS = (
     ("majority", "majority"),
@@ -44,6 +46,23 @@ class Knobs:
     masks: str | None = "exact"
     pretrained: tuple[str, ...] = ("moco", "simclr", "simsiam", "byol")
     draw: int = 0
+
+
+def typed(results: dict[str, Any] | Results) -> Results:
+    """The results as a report reads them."""
+    return Results.model_validate(results)
+
+
+def compared(results: dict[str, Any]) -> Comparisons:
+    """The part of the results that ``headstart compare`` has too."""
+    return Comparisons.model_validate({key: results[key] for key in Comparisons.model_fields})
+
+
+def explained(results: dict[str, Any]) -> Explanations:
+    """What was measured of where the networks look."""
+    found = typed(results).explanations
+    assert found is not None
+    return found
 
 
 def build(knobs: Knobs | None = None) -> dict[str, Any]:

@@ -9,11 +9,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from made_results import Knobs, build
+from made_results import Knobs, build, typed
 
+from headstart import arms
+from headstart.methods import METHODS
 from headstart.reporting import figures
 from headstart.reporting.inline import inline_svg
-from headstart.reporting.marks import COLOURS, SHAPES, Palette
+from headstart.reporting.marks import Palette
 
 FORTY = tuple(f"Klasse {i:02d} – ein ziemlich langer Name №{i}" for i in range(40))
 EVIL = ("<script>alert(1)</script>", '"onload=', "]]>&amp;'", "datum.n", "日本語のかばん")
@@ -39,7 +41,7 @@ def texts(svg: str) -> list[str]:
 def test_every_figure_is_drawn_whole(size: str) -> None:
     results = build(replace(SIZES[size], pretrained=("simsiam",)))
     for draw in figures.FIGURES.values():
-        chart = draw(results)
+        chart = draw(typed(results))
         assert chart is not None
         svg = figures.svg(chart)
         root = ElementTree.fromstring(svg)
@@ -55,7 +57,8 @@ def test_nothing_to_draw_draws_nothing() -> None:
     results = build(Knobs(seeds=1))
     for key in ("arms", "pretraining", "comparisons"):
         results[key] = []
-    assert [draw(results) for draw in figures.FIGURES.values()] == [None] * len(figures.FIGURES)
+    drawn = [draw(typed(results)) for draw in figures.FIGURES.values()]
+    assert drawn == [None] * len(figures.FIGURES)
 
 
 def test_lost_arms_and_missing_numbers_are_left_out() -> None:
@@ -66,7 +69,7 @@ def test_lost_arms_and_missing_numbers_are_left_out() -> None:
         entry.update(difference=None, low=None, high=None)
     for run in results["pretraining"]:
         run["history"] = [dict.fromkeys(m, None) | {"step": 1, "epoch": 1} for m in run["history"]]
-    assert {name for name, draw in figures.FIGURES.items() if draw(results)} == set()
+    assert {name for name, draw in figures.FIGURES.items() if draw(typed(results))} == set()
 
 
 def test_the_forest_plot_says_difference_interval_and_verdict_of_every_arm() -> None:
@@ -74,7 +77,7 @@ def test_the_forest_plot_says_difference_interval_and_verdict_of_every_arm() -> 
     entries = [e for e in results["comparisons"] if e["arm_b"] == "supervised/supervised"]
     for i, entry in enumerate(entries):
         entry.update(difference=i / 100, low=i / 100 - 0.03, high=i / 100 + 0.03)
-    shown = texts(figures.svg(figures.differences(results)))
+    shown = texts(figures.svg(figures.differences(typed(results))))
     assert "10\u00a0% of the labels" in shown
     assert "all labels" in shown
     assert "+1.0 [−2.0, +4.0]" in shown
@@ -92,14 +95,14 @@ def rectangles(spec: dict) -> list[dict]:
 def test_the_margin_band_is_the_study_s(margin: float) -> None:
     results = build(Knobs(seeds=1))
     results["study"]["compare"]["margin"] = margin
-    (band,) = rectangles(figures.differences(results).to_dict())
+    (band,) = rectangles(figures.differences(typed(results)).to_dict())
     assert (band["low"], band["high"]) == pytest.approx((-100 * margin, 100 * margin))
 
 
 def test_without_a_margin_in_the_study_the_band_is_two_points() -> None:
     results = build(Knobs(seeds=1))
     results["study"] = {}
-    (band,) = rectangles(figures.differences(results).to_dict())
+    (band,) = rectangles(figures.differences(typed(results)).to_dict())
     assert band["high"] == pytest.approx(2)
 
 
@@ -109,29 +112,29 @@ def test_confusion_matrices_print_counts_and_forty_classes_switch_to_the_biggest
         (a for a in results["arms"] if a["protocol"] == "finetune" and a["metrics"]),
         key=lambda a: a["metrics"]["balanced_accuracy"],
     )
-    shown = texts(figures.svg(figures.confusion_matrices(results)))
+    shown = texts(figures.svg(figures.confusion_matrices(typed(results))))
     for row in best["confusion_matrix"]:
         for n in filter(None, row):
             assert str(n) in shown
-    forty = texts(figures.svg(figures.confusion_matrices(build(SIZES["forty classes"]))))
+    forty = texts(figures.svg(figures.confusion_matrices(typed(build(SIZES["forty classes"])))))
     assert sum(" → " in text for text in forty) == figures.BIGGEST_CONFUSIONS + 1  # and the title
 
 
 def test_guessing_is_drawn_at_one_over_the_classes() -> None:
     results = build(Knobs(seeds=1))
     assert "guessing, or always the largest class" in texts(
-        figures.svg(figures.label_efficiency(results))
+        figures.svg(figures.label_efficiency(typed(results)))
     )
     for arm in results["arms"]:
         if arm["method"] == "majority":
             arm["metrics"]["balanced_accuracy"] = 0.3
-    shown = texts(figures.svg(figures.label_efficiency(results)))
+    shown = texts(figures.svg(figures.label_efficiency(typed(results))))
     assert {"guessing", "always the largest class"} <= set(shown)
 
 
 def test_a_stopped_run_ends_in_a_cross() -> None:
     def crosses(collapsed: str | None) -> int:
-        chart = figures.pretraining_health(build(replace(STOPPED, collapsed=collapsed)))
+        chart = figures.pretraining_health(typed(build(replace(STOPPED, collapsed=collapsed))))
         spec = chart.to_dict()
         marks = [
             spec["datasets"][layer["data"]["name"]]
@@ -152,7 +155,7 @@ def test_long_histories_are_thinned_and_keep_their_end() -> None:
         {"step": i, "epoch": i / 100, "loss": 5 - i / 1000, "knn": None} for i in range(3000)
     ]
     results["pretraining"] = [run]
-    spec = figures.pretraining_health(results).to_dict()
+    spec = figures.pretraining_health(typed(results)).to_dict()
     (curve,) = [rows for rows in spec["datasets"].values() if len(rows) > 1]
     assert len(curve) == figures.CURVE_POINTS
     assert curve[-1]["epoch"] == 29.99
@@ -160,12 +163,14 @@ def test_long_histories_are_thinned_and_keep_their_end() -> None:
 
 def test_colours_and_shapes_are_one_to_a_method_everywhere() -> None:
     results = build(Knobs(seeds=1, fractions=(0.1, 1.0)))
-    assert len(set(COLOURS.values())) == len(set(SHAPES.values())) == len(COLOURS)
+    names = ["majority", "random", "supervised", "start", *METHODS]
+    assert len({arms.colour(n, names) for n in names}) == len(names)
+    assert len({arms.shape(n, names) for n in names}) == len(names)
     for name in ("label_efficiency", "differences"):
-        text = json.dumps(figures.FIGURES[name](results).to_dict())
+        text = json.dumps(figures.FIGURES[name](typed(results)).to_dict())
         for scale in re.findall(r'"domain": (\[[^]]*SimCLR[^]]*\]), "range": (\[[^]]*\])', text):
             drawn = dict(zip(*map(json.loads, scale), strict=True))
-            assert drawn["SimCLR"] in (COLOURS["simclr"], SHAPES["simclr"])
+            assert drawn["SimCLR"] in (arms.colour("simclr", ()), arms.shape("simclr", ()))
 
 
 def test_unknown_methods_get_colours_of_their_own() -> None:
@@ -175,7 +180,7 @@ def test_unknown_methods_get_colours_of_their_own() -> None:
 
 
 def test_save_writes_both_formats_and_leaves_nothing_else(tmp_path: Path) -> None:
-    chart = figures.differences(build(Knobs(seeds=1)))
+    chart = figures.differences(typed(build(Knobs(seeds=1))))
     svg = figures.save(chart, tmp_path / "figures", "differences")
     written = {path.name: path for path in (tmp_path / "figures").iterdir()}
     assert set(written) == {"differences.svg", "differences.png"}
@@ -209,7 +214,7 @@ def test_inline_svg_keeps_drawing_and_drops_everything_else() -> None:
 
 def test_inline_svg_names_ids_by_place_and_figure() -> None:
     results = build(Knobs(seeds=1))
-    chart = figures.confusion_matrices(results)
+    chart = figures.confusion_matrices(typed(results))
     first, second = (str(inline_svg(figures.svg(chart), "one", "x")) for _ in range(2))
     assert first == second
     other = str(inline_svg(figures.svg(chart), "two", "x"))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_results import Knobs, build, draw_pictures
+from made_results import Knobs, build, draw_pictures, typed
+from pydantic import ValidationError
 
 from headstart.reporting import figures
 from headstart.reporting.inline import LONGEST_SIDE, picture_uri
@@ -58,7 +59,7 @@ WHOLE = replace(ONE, fractions=(0.1, 1.0))
 
 
 def write(results: dict[str, Any], run: Path) -> Page:
-    return Page(write_report(results, run).read_text(encoding="utf-8"))
+    return Page(write_report(typed(results), run).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole")
     results = build(WHOLE)
     draw_pictures(results, run)
-    write_report(results, run)
+    write_report(typed(results), run)
     return run
 
 
@@ -172,7 +173,7 @@ def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     pages = []
     for name in ("a", "b"):
         draw_pictures(results, tmp_path / name)
-        pages.append(write_report(results, tmp_path / name).read_bytes())
+        pages.append(write_report(typed(results), tmp_path / name).read_bytes())
         pages.append((tmp_path / name / "report.md").read_bytes())
     assert pages[:2] == pages[2:]
 
@@ -207,7 +208,7 @@ def cells(row: str) -> int:
 
 def test_markdown_holds_the_same_and_escapes(tmp_path: Path) -> None:
     results = build(replace(ONE, classes=EVIL))
-    write_report(results, tmp_path)
+    write_report(typed(results), tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<script" not in text
     assert "a\\|b\\`c\\*d\\_e" in text
@@ -268,24 +269,22 @@ def test_every_size_of_results_makes_a_whole_page(tmp_path: Path, knobs: Knobs) 
 
 def test_an_older_figure_that_is_no_longer_drawn_goes_away(tmp_path: Path) -> None:
     results = {**build(ONE), "pretraining": []}
-    write_report(results, tmp_path)
-    write_report({**results, "comparisons": []}, tmp_path)
+    write_report(typed(results), tmp_path)
+    write_report(typed({**results, "comparisons": []}), tmp_path)
     assert not (tmp_path / "figures" / "differences.svg").exists()
     assert not (tmp_path / "figures" / "differences.png").exists()
     assert (tmp_path / "figures" / "label_efficiency.svg").exists()
 
 
-def test_missing_and_foreign_pictures_are_named_not_shown(tmp_path: Path) -> None:
+def test_missing_pictures_are_named_and_foreign_ones_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     results = {**build(replace(ONE, images=2)), "pretraining": [], "comparisons": []}
     draw_pictures(results, run)
-    secret = tmp_path / "secret.png"
-    secret.write_bytes((run / "explain" / "0.png").read_bytes())
-    results["explained"][0]["photo"] = "../secret.png"
     (run / "explain" / "1.png").write_text("no picture")
-    page = write(results, run)
-    assert "picture missing: ../secret.png" in page.text
-    assert "picture missing: explain/1.png" in page.text
+    assert "picture missing: explain/1.png" in write(results, run).text
+    results["explained"][0]["photo"] = "../secret.png"
+    with pytest.raises(ValidationError, match="below the run's folder"):
+        write(results, run)
 
 
 def test_large_pictures_are_shrunk_and_small_ones_kept(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_results import Knobs, build
+from made_results import Knobs, build, typed
 
 from headstart.reporting import answer, tables, views, words
 
 
 def row_of(results: dict, arm: str) -> tables.ArmSummary:
-    return next(row for row in tables.summaries(results) if row.arm == arm)
+    return next(row for row in tables.summaries(typed(results)) if str(row.arm) == arm)
 
 
 def test_means_intervals_and_counts_over_seeds() -> None:
@@ -38,25 +38,27 @@ def test_a_lost_seed_leaves_the_mean_but_not_the_row() -> None:
     lost.update(status="failed", reason="out of memory", metrics=None, intervals=None)
     row = row_of(results, f"byol/{lost['protocol']}")
     assert (len(row.cells), len(row.lost)) == (2, 1)
-    shown = views.arm_table(results)["groups"][0][1]
+    shown = views.arm_table(typed(results))["groups"][0][1]
     note = next(r["lost"] for r in shown if r["lost"])
     assert "1 of 3 seeds lost (failed: out of memory)" in note
 
 
 def test_best_arms_are_the_highest_of_their_kind_at_the_largest_fraction() -> None:
     results = build(Knobs(fractions=(0.1, 1.0)))
-    best = tables.best_arms(results)
-    assert [row.arm for row in best[2:]] == ["supervised/supervised", "random/linear"]
+    best = tables.best_arms(typed(results))
+    assert [str(row.arm) for row in best[2:]] == ["supervised/supervised", "random/linear"]
     assert {row.fraction for row in best} == {1.0}
-    rivals = [r for r in tables.summaries(results) if r.fraction == 1.0 and r.pretrained and r.mean]
+    rivals = [
+        r for r in tables.summaries(typed(results)) if r.fraction == 1.0 and r.pretrained and r.mean
+    ]
     for chosen, kind in ((best[0], True), (best[1], False)):
-        same = [r.score for r in rivals if (r.protocol == "finetune") is kind]
+        same = [r.score for r in rivals if (r.arm.protocol == "finetune") is kind]
         assert chosen.score == max(same)
 
 
 def test_biggest_confusions_by_brute_force() -> None:
     results = build(Knobs(classes=tuple("abcdefgh"), seeds=2))
-    arms = tables.best_arms(results)
+    arms = tables.best_arms(typed(results))
     shares = sum(
         np.array(tables.confusion(a)) / np.array(tables.confusion(a)).sum(1, keepdims=True)
         for a in arms
@@ -74,7 +76,7 @@ def test_verdicts_fall_into_the_three_groups_and_the_main_protocol_comes_first()
         for protocol in ("linear", "finetune")
         for verdict in tables.GROUPS
     ]
-    parts = answer.verdict(results)["parts"]
+    parts = answer.verdict(typed(results))["parts"]
     assert [part["title"][:4] for part in parts] == ["Fine", "Line"]
     for part in parts:
         sizes = {name: len(items) for name, items in part["groups"]}
@@ -85,7 +87,7 @@ def test_the_headline_claims_nothing_that_no_verdict_says() -> None:
     results = build(Knobs())
     for entry in results["comparisons"]:
         entry["verdict"] = "can't tell"
-    (line,) = answer.verdict(results)["headline"]
+    (line,) = answer.verdict(typed(results))["headline"]
     assert "Can't tell for MoCo v2, SimCLR and BYOL." in line
     assert "No comparison for SimSiam." in line
     assert "head start" not in line
@@ -96,7 +98,7 @@ def test_the_headline_follows_the_fine_tuned_arms() -> None:
     results = build(Knobs())
     for entry in results["comparisons"]:
         entry["verdict"] = "worse" if entry["arm_a"].endswith("linear") else "better"
-    (line,) = answer.verdict(results)["headline"]
+    (line,) = answer.verdict(typed(results))["headline"]
     assert line.startswith("A head start with")
     assert "Worse" not in line
 
@@ -105,7 +107,7 @@ def test_headline_with_several_amounts_of_labels() -> None:
     results = build(Knobs(fractions=(0.1, 0.5, 1.0)))
     for entry in results["comparisons"]:
         entry["verdict"] = "better" if entry["fraction"] < 1 else "can't tell"
-    lines = answer.verdict(results)["headline"]
+    lines = answer.verdict(typed(results))["headline"]
     space = "\u00a0"
     expected = f"better at 10{space}% and 50{space}% of the labels, can't tell at 100{space}%."
     assert lines[0] == f"MoCo v2: {expected}"
@@ -114,7 +116,7 @@ def test_headline_with_several_amounts_of_labels() -> None:
 
 def test_nothing_compared_is_said() -> None:
     results = {**build(Knobs()), "comparisons": []}
-    assert answer.verdict(results)["headline"][0].startswith("No answer")
+    assert answer.verdict(typed(results))["headline"][0].startswith("No answer")
 
 
 def test_another_primary_metric_is_followed() -> None:
@@ -122,39 +124,39 @@ def test_another_primary_metric_is_followed() -> None:
     results["study"]["compare"]["metric"] = "macro_f1"
     row = row_of(results, "supervised/supervised")
     assert row.score == row.mean["macro_f1"]
-    assert tables.against_supervised(results) == []
-    assert views.arm_table(results)["metric"] == "macro-F1"
+    assert tables.against_supervised(typed(results)) == []
+    assert views.arm_table(typed(results))["metric"] == "macro-F1"
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
 def test_limits_speak_of_the_seeds_there_were(seeds: int) -> None:
-    said = " ".join(answer.limits(build(Knobs(seeds=seeds))))
+    said = " ".join(answer.limits(typed(build(Knobs(seeds=seeds)))))
     assert ("One seed." if seeds == 1 else f"{seeds} seeds.") in said
     assert ("That is few" in said) == (seeds == 3)
     assert "pictures with the background exchanged are the stronger evidence" in said
-    unmasked = " ".join(answer.limits(build(Knobs(seeds=seeds, masks=None))))
+    unmasked = " ".join(answer.limits(typed(build(Knobs(seeds=seeds, masks=None)))))
     assert "No object masks were used" in unmasked
     assert "SimSiam did not finish" in said
 
 
 def test_runs_that_met_the_same_event_share_a_sentence() -> None:
-    events = views.pretraining(build(Knobs(seeds=3)))["events"]
+    events = views.pretraining(typed(build(Knobs(seeds=3))))["events"]
     (collapse,) = [event for event in events if "collapsed" in event]
     assert collapse.startswith("SimSiam, seeds 0, 1 and 2: collapsed at epoch 4 (step 56)")
 
 
 def test_pretraining_no_better_than_random_weights_is_said() -> None:
     results = build(Knobs(seeds=1, collapsed=None))
-    assert not any("learned nothing" in e for e in views.pretraining(results)["events"])
+    assert not any("learned nothing" in e for e in views.pretraining(typed(results))["events"])
     results["pretraining"][0]["knn_random"] = 0.99
-    assert any("learned nothing" in e for e in views.pretraining(results)["events"])
+    assert any("learned nothing" in e for e in views.pretraining(typed(results))["events"])
 
 
 def test_starts_that_differ_are_said() -> None:
     results = build(Knobs(seeds=2))
-    assert views.pretraining(results)["same_start"] == "yes"
+    assert views.pretraining(typed(results))["same_start"] == "yes"
     results["pretraining"][0]["start"] = "other"
-    assert views.pretraining(results)["same_start"] == "no"
+    assert views.pretraining(typed(results))["same_start"] == "no"
 
 
 @given(st.floats(0, 1))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from made_results import Knobs, build
+from made_results import Knobs, build, compared, typed
 
 from headstart.reporting import validity
 from headstart.reporting.page import write_report
 from headstart.reporting.summary import comparison_lines, comparison_table, gate_lines
+from headstart.results import Results
 
 ONE = Knobs(seeds=1, images=0, pretrained=(), collapsed=None)
 
@@ -18,22 +19,26 @@ def gate(number: str, result: str, arm: str | None = None, reason: str = "why") 
     return {"gate": number, "name": "a name", "arm": arm, "result": result, "reason": reason}
 
 
+def with_gates(rows: list[dict[str, Any]]) -> Results:
+    return typed({**build(ONE), "gates": rows})
+
+
 def test_all_pass_is_one_line() -> None:
-    results = {"gates": [gate(f"G{i}", "PASS", arm) for i in range(1, 10) for arm in ("a", "b")]}
-    assert gate_lines(results) == ["9 gates: all pass."]
-    assert gate_lines({"gates": []}) == gate_lines({}) == []
+    rows = [gate(f"G{i}", "PASS", arm) for i in range(1, 10) for arm in ("a", "b")]
+    assert gate_lines(with_gates(rows)) == ["9 gates: all pass."]
+    assert gate_lines(with_gates([])) == []
 
 
 def test_a_gate_counts_as_its_worst_row() -> None:
     rows = [gate("G1", "PASS"), gate("G2", "PASS", "a"), gate("G2", "FAIL", "b")]
     rows += [gate("G3", "NOT RUN", "a"), gate("G3", "PASS", "b"), gate("G2", "NOT RUN", "c")]
-    assert validity.summary({"gates": rows}) == "3 gates: 1 pass, 1 fail, 1 not run"
+    assert validity.summary(with_gates(rows)) == "3 gates: 1 pass, 1 fail, 1 not run"
 
 
 def test_failures_of_one_reason_share_a_line() -> None:
     rows = [gate("G8", "FAIL", "simclr/linear"), gate("G8", "FAIL", "byol"), gate("G9", "PASS")]
     rows += [gate("G1", "FAIL", None, "copies in the pool")]
-    assert gate_lines({"gates": rows}) == [
+    assert gate_lines(with_gates(rows)) == [
         "G8 (a name) fails for SimCLR, linear head and BYOL: Why.",
         "G1 (a name) fails for the whole study: Copies in the pool.",
         "3 gates: 1 pass, 2 fail.",
@@ -42,11 +47,11 @@ def test_failures_of_one_reason_share_a_line() -> None:
 
 def test_the_strip_shows_failures_and_folds_the_rest(tmp_path: Path) -> None:
     results = build(ONE)
-    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    page = write_report(typed(results), tmp_path).read_text(encoding="utf8")
     assert "Checks that fail" not in page
     assert "<summary>4 gates: 3 pass, 1 not run</summary>" in page
     results["gates"].append(gate("G4", "FAIL", "simclr", "weights: <b>a</b> here"))
-    page = write_report(results, tmp_path).read_text(encoding="utf8")
+    page = write_report(typed(results), tmp_path).read_text(encoding="utf8")
     answer, strip = page.index("G4 (a name) fails for SimCLR"), page.index("<nav")
     assert answer < strip
     assert "&lt;b&gt;a&lt;/b&gt;" in page
@@ -61,12 +66,12 @@ def test_older_results_without_any_of_it_still_make_a_page(tmp_path: Path) -> No
         del results[key]
     for arm in results["arms"]:
         del arm["compute"]
-    assert write_report(results, tmp_path).exists()
+    assert write_report(typed(results), tmp_path).exists()
 
 
 def test_label_curves_name_the_smallest_budget_and_keep_the_rest_in_the_table() -> None:
     results = build(Knobs(seeds=5, fractions=(0.1, 0.3, 1.0)))
-    view = validity.label_curves(results)
+    view = validity.label_curves(typed(results))
     assert view is not None
     assert view["sentences"] == [
         "Over all label counts.",
@@ -76,12 +81,12 @@ def test_label_curves_name_the_smallest_budget_and_keep_the_rest_in_the_table() 
     assert (first["needed"], first["ends"]) == ("540", "[380, –]")
     assert first["factor"] == f"{540.4 / results['label_saving'][0]['labels']:.1f}×"
     assert (second["needed"], second["factor"]) == ("more than measured", "–")
-    assert validity.label_curves(build(ONE)) is None
+    assert validity.label_curves(typed(build(ONE))) is None
 
 
 def test_pairs_stand_in_a_triangle() -> None:
     results = build(ONE)
-    (part,) = validity.method_pairs(results)
+    (part,) = validity.method_pairs(typed(results))
     assert part["title"] == "fine-tuned, all labels"
     assert part["columns"] == ["SimCLR", "BYOL"]
     names = [(name, [bool(cell) for cell in cells]) for name, cells in part["rows"]]
@@ -89,15 +94,15 @@ def test_pairs_stand_in_a_triangle() -> None:
 
 
 def test_compute_stands_in_the_table_of_arms(tmp_path: Path) -> None:
-    page = write_report(build(ONE), tmp_path).read_text(encoding="utf8")
+    page = write_report(typed(build(ONE)), tmp_path).read_text(encoding="utf8")
     assert "images seen, pretraining" in page
     assert "35\u202f840" in page
 
 
 def test_the_terminal_of_compare_lists_rows_and_sentences() -> None:
     results = build(Knobs(seeds=5, fractions=(0.1, 1.0)))
-    table = comparison_table(results, validity.name)
+    table = comparison_table(compared(results))
     assert table.row_count == len(results["comparisons"]) + len(results["method_pairs"])
-    lines = comparison_lines(results)
+    lines = comparison_lines(compared(results))
     assert lines[0].startswith("10 % of the labels: ".replace("10 %", "10\u00a0%"))
     assert lines[-1] == "With 10 % of your labels SimCLR saves roughly 3.9×."

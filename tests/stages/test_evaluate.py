@@ -189,8 +189,8 @@ def test_scores_equal_scikit_learns_on_the_stored_predictions(
 ) -> None:
     from sklearn import metrics
 
-    names = [c["name"] for c in finished.results["data"]["classes"]]
-    for arm in finished.results["arms"]:
+    names = [c["name"] for c in finished.results.to_json()["data"]["classes"]]
+    for arm in finished.results.to_json()["arms"]:
         cell = Cell(Arm(arm["method"], arm["protocol"]), arm["seed"], arm["label_fraction"])
         stored = study_again.predictions(cell)
         y, said = stored.y, stored.predicted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -21,6 +20,7 @@ from headstart.methods.simclr import SimCLR
 from headstart.methods.simsiam import SimSiam
 from headstart.pipeline import run_study
 from headstart.reporting import schema
+from headstart.results import Results
 from headstart.runtime.run import Cell
 from headstart.stages.report import Outcome
 from tiny_study import Reopened
@@ -28,9 +28,9 @@ from tiny_study import Reopened
 torch.set_num_threads(1)
 
 
-def errors(results: dict[str, Any]) -> list[str]:
+def errors(results: Results) -> list[str]:
     validator = jsonschema.Draft202012Validator(schema())
-    return [f"{e.json_path}: {e.message[:200]}" for e in validator.iter_errors(results)]
+    return [f"{e.json_path}: {e.message[:200]}" for e in validator.iter_errors(results.to_json())]
 
 
 def predictions(outcome: Outcome) -> list[dict[str, str]]:
@@ -52,12 +52,12 @@ def by_cell(rows: list[dict[str, str]]) -> dict[tuple[str, ...], list[dict[str, 
 def test_results_keep_the_contract(finished: Outcome) -> None:
     assert errors(finished.results) == []
     stored = json.loads(finished.results_path.read_text(encoding="utf8"))
-    assert stored == json.loads(json.dumps(finished.results, allow_nan=False))
+    assert stored == json.loads(json.dumps(finished.results.to_json(), allow_nan=False))
     assert finished.report_path.stat().st_size > 10_000
 
 
 def test_every_arm_is_there_at_every_fraction(finished: Outcome) -> None:
-    arms = finished.results["arms"]
+    arms = finished.results.to_json()["arms"]
     expected = {("majority", "majority"), ("supervised", "supervised")}
     expected |= {("random", "linear"), ("random", "knn")}
     expected |= {(m, p) for m in METHODS for p in ("linear", "knn", "finetune")}
@@ -70,7 +70,7 @@ def test_every_arm_is_there_at_every_fraction(finished: Outcome) -> None:
 
 
 def test_the_data_are_counted(finished: Outcome) -> None:
-    data = finished.results["data"]
+    data = finished.results.to_json()["data"]
     assert data["counts"] == {
         "pool": 120 + 72,
         "pool_from_train": 72,
@@ -84,7 +84,7 @@ def test_the_data_are_counted(finished: Outcome) -> None:
 
 
 def test_pretraining_is_told_in_full(finished: Outcome) -> None:
-    told = {row["method"]: row for row in finished.results["pretraining"]}
+    told = {row["method"]: row for row in finished.results.to_json()["pretraining"]}
     assert set(told) == set(METHODS)
     assert len({row["start"] for row in told.values()}) == 1
     for row in told.values():
@@ -101,11 +101,11 @@ def test_pretraining_is_told_in_full(finished: Outcome) -> None:
 def test_predictions_join_by_id(finished: Outcome, finished_study: Study) -> None:
     rows = predictions(finished)
     again = Reopened.of(finished_study, finished.results_path.parent)
-    classes = [row["name"] for row in finished.results["data"]["classes"]]
+    classes = [row["name"] for row in finished.results.to_json()["data"]["classes"]]
     index = again.data.index
     truth = {str(index.ids[i]): classes[index.labels[i]] for i in index.where("test")}
     cells = by_cell(rows)
-    assert len(cells) == len(finished.results["arms"])
+    assert len(cells) == len(finished.results.to_json()["arms"])
     for (method, protocol, seed, fraction), mine in cells.items():
         assert {row["id"]: row["label"] for row in mine} == truth
         assert len(mine) == len(truth)
@@ -120,7 +120,7 @@ def test_predictions_join_by_id(finished: Outcome, finished_study: Study) -> Non
 
 def test_metrics_follow_from_the_table_of_predictions(finished: Outcome) -> None:
     cells = by_cell(predictions(finished))
-    for arm in finished.results["arms"]:
+    for arm in finished.results.to_json()["arms"]:
         key = (arm["method"], arm["protocol"], str(arm["seed"]), str(arm["label_fraction"]))
         right = [row["label"] == row["prediction"] for row in cells[key]]
         assert arm["metrics"]["accuracy"] == pytest.approx(np.mean(right))
@@ -138,7 +138,7 @@ def test_comparisons_follow_from_the_table_of_predictions(finished: Outcome) -> 
         ]
         return float(np.mean(hits))
 
-    rows = finished.results["comparisons"]
+    rows = finished.results.to_json()["comparisons"]
     arms = {f"{m}/{p}" for m in METHODS for p in ("linear", "knn", "finetune")}
     assert {(row["arm_a"], row["fraction"]) for row in rows} == {
         (arm, fraction) for arm in arms for fraction in (0.5, 1.0)
@@ -154,7 +154,7 @@ def test_comparisons_follow_from_the_table_of_predictions(finished: Outcome) -> 
 
 
 def test_provenance_names_what_was_run(finished: Outcome) -> None:
-    provenance = finished.results["provenance"]
+    provenance = finished.results.to_json()["provenance"]
     assert provenance["device"] == "cpu"
     assert provenance["versions"]["torch"] == torch.__version__.split("+")[0]
     assert all(seconds >= 0 for seconds in provenance["seconds"].values())
@@ -198,8 +198,8 @@ def test_lost_methods_say_so_and_the_others_go_on(
         explain={"images": 0},
     )
     outcome = run_study(asked, tmp_path / "run")
-    results = outcome.results
-    assert errors(results) == []
+    assert errors(outcome.results) == []
+    results = outcome.results.to_json()
     status = {(row["method"], row["seed"]): row["status"] for row in results["pretraining"]}
     assert status == {
         ("simsiam", 0): "collapsed",
@@ -245,8 +245,9 @@ def test_only_finetuning_leaves_no_hole(bags: Path, tmp_path: Path) -> None:
         classify={"protocols": ["finetune"]},
         explain={"images": 0},
     )
-    results = run_study(asked, tmp_path / "run").results
-    assert errors(results) == []
+    found = run_study(asked, tmp_path / "run").results
+    assert errors(found) == []
+    results = found.to_json()
     assert {(arm["method"], arm["protocol"]) for arm in results["arms"]} == {
         ("majority", "majority"),
         ("supervised", "supervised"),

@@ -208,9 +208,11 @@ def test_a_failure_blocks_its_arm_its_method_or_all_and_g8_blocks_nothing():
         return Gate.of(number, arm, Said(result, f"{number} broke"))
 
     gates = [gate("G2", "simclr/linear"), gate("G4", "byol"), gate("G8", "moco/linear")]
-    assert blocking(gates, "simclr/linear") == ("G2 broke (G2, scores do not depend on the batch)",)
-    assert blocking(gates, "simclr/finetune") == ()
-    assert blocking(gates, "byol/knn") == ("G4 broke (G4, same starting weights)",)
-    assert blocking(gates, "moco/linear") == ()
-    assert len(blocking([*gates, gate("G1", None)], "simclr/linear")) == 2
+    assert blocking(gates, "simclr/linear", "simclr") == (
+        "G2 broke (G2, scores do not depend on the batch)",
+    )
+    assert blocking(gates, "simclr/finetune", "simclr") == ()
+    assert blocking(gates, "byol/knn", "byol") == ("G4 broke (G4, same starting weights)",)
+    assert blocking(gates, "moco/linear", "moco") == ()
+    assert len(blocking([*gates, gate("G1", None)], "simclr/linear", "simclr")) == 2
     assert blocking([gate("G1", None, PASS), gate("G9", None, NOT_RUN)], "moco/linear") == ()

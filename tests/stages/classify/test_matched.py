@@ -38,7 +38,7 @@ def test_the_matched_arm_stands_in_the_results(bags: Path, tmp_path: Path) -> No
         classify={"protocols": ["finetune"], "compute_matched": True},
         explain={"images": 0},
     )
-    results = run_study(asked, tmp_path / "run").results
+    results = run_study(asked, tmp_path / "run").results.to_json()
     arms = {f"{arm['method']}/{arm['protocol']}": arm for arm in results["arms"]}
     matched = arms["supervised/matched"]
     assert matched["status"] == "ok"

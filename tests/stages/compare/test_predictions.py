@@ -366,7 +366,7 @@ def test_a_run_compared_again_gives_what_it_gave(finished: Any) -> None:
     folder = finished.results_path.parent
     again = compare_run(folder, run_question(folder)).found
     for key in ("gates", "comparisons", "method_pairs", "area_differences", "label_saving"):
-        assert again[key] == finished.results[key], key
+        assert again[key] == finished.results.to_json()[key], key
     assert compare_paths([folder], None, None, are_files=False).found == again
 
 

@@ -116,8 +116,8 @@ def cells(again: Reopened) -> list[Cell]:
 def test_pictures_exist_and_say_what_the_networks_say(finished: Outcome, again: Reopened) -> None:
     folder = finished.results_path.parent
     names = again.data.index.classes.tolist()
-    assert len(finished.results["explained"]) == 3
-    for row in finished.results["explained"]:
+    assert len(finished.results.to_json()["explained"]) == 3
+    for row in finished.results.to_json()["explained"]:
         paths = [row["photo"], *(p for arm in row["arms"] for p in arm["maps"].values())]
         shown = sum(len(arm["maps"]) for arm in row["arms"])
         assert len(set(paths)) == 1 + shown
@@ -142,7 +142,7 @@ def test_pictures_exist_and_say_what_the_networks_say(finished: Outcome, again: 
 
 
 def test_every_pair_of_arms_is_compared_beside_its_nulls(finished: Outcome) -> None:
-    rows = finished.results["attribution_similarity"]
+    rows = finished.results.to_json()["attribution_similarity"]
     about = {(r["arm_a"], r["arm_b"], r["attribution"], r["target"], r["answers"]) for r in rows}
     count = len(ARMS) - 1  # random weights are a null, not an arm
     assert len(about) == len(rows) == 2 * 2 * 4 * count * (count - 1) // 2
@@ -156,7 +156,7 @@ def test_every_pair_of_arms_is_compared_beside_its_nulls(finished: Outcome) -> N
 
 
 def test_masks_measure_focus_and_background_for_every_arm(finished: Outcome) -> None:
-    found = finished.results["explanations"]
+    found = finished.results.to_json()["explanations"]
     assert found["masks"]["images"] == 9
     assert found["masks"]["test_images"] == 54
     assert not found["masks"]["approximate"]
@@ -187,11 +187,11 @@ def test_explaining_again_finds_everything(
     monkeypatch.setattr(report, "write_report", lambda _, folder: folder / "report.html")
     copy = tmp_path / "run"
     shutil.copytree(finished.results_path.parent, copy)
-    again = explain_run(copy).results
+    again = explain_run(copy).results.to_json()
     for key in ("explanations", "attribution_similarity", "explained", "comparisons"):
-        assert again[key] == finished.results[key]
+        assert again[key] == finished.results.to_json()[key]
     kept = again["provenance"]
-    assert kept["command"] == finished.results["provenance"]["command"]
+    assert kept["command"] == finished.results.to_json()["provenance"]["command"]
     assert set(kept["explained_anew"]) == {"command", "started", "finished", "total_seconds"}
 
 
@@ -212,7 +212,7 @@ def test_one_more_attribution_is_computed_alone_and_without_masks_there_is_a_pro
     shutil.copytree(finished.results_path.parent, copy)
     names = ["saliency", "integrated_gradients", "grad_cam"]
     changes = {"explain": {"attributions": names, "masks": None}}
-    results = explain_run(copy, [("test", changes)]).results
+    results = explain_run(copy, [("test", changes)]).results.to_json()
     assert asked == {"grad_cam"}
     found = results["explanations"]
     assert {row["attribution"] for row in found["sanity"]} == set(names)
@@ -241,12 +241,12 @@ def test_every_arm_may_be_without_maps_and_the_report_holds(
     changes = {"explain": {"attributions": ["saliency"], "background_images": 0}}
     done = explain_run(copy, [("test", changes)])
     validator = jsonschema.Draft202012Validator(schema())
-    assert [e.message for e in validator.iter_errors(done.results)] == []
-    found = done.results["explanations"]
+    assert [e.message for e in validator.iter_errors(done.results.to_json())] == []
+    found = done.results.to_json()["explanations"]
     assert {row["images"] for row in found["faithfulness"]} == {0}
-    assert {row["verdict"] for row in done.results["attribution_similarity"] if "nulls" in row} == {
-        "no_maps"
-    }
+    assert {
+        row["verdict"] for row in done.results.to_json()["attribution_similarity"] if "nulls" in row
+    } == {"no_maps"}
     assert all(row["without_map"] == {"saliency": 9} for row in found["networks"])
     assert "no map" in done.report_path.read_text(encoding="utf8")
 

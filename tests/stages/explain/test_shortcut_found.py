@@ -36,8 +36,9 @@ def explained(folder: Path, shortcut: float) -> dict[str, Any]:
         "explain": {"masks": str(bags), "images": 90, "attributions": ["grad_cam"]},
         "engine": {"device": "cpu", "threads": 1},
     }
-    results = run_study(build_study([("demo", demo()), ("here", here)]), folder / "run").results
-    found: dict[str, Any] = results["explanations"]
+    study = build_study([("demo", demo()), ("here", here)])
+    results = run_study(study, folder / "run").results
+    found: dict[str, Any] = results.to_json()["explanations"]
     return found
 
 
