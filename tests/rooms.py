@@ -20,8 +20,9 @@ FLOORS = (
     {"engine", "store"},
     {"runtime"},
     {"stages", "executors"},
-    {"pipeline", "bench"},
+    {"pipeline", "bench", "plugins"},
     {"cluster", "terminal", "faults"},
+    {"api"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

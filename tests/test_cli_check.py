@@ -61,7 +61,7 @@ def test_the_card_is_printed_and_written(bags: Path, tmp_path: Path, main: Main)
     assert stdout == f"{out / 'check.json'}\n"
     card = json.loads((out / "check.json").read_text(encoding="utf8"))
     data = card["data"]
-    jsonschema.validate(data, {**schema(), **schema()["$defs"]["data"]})
+    jsonschema.validate(data, {**schema(), **schema()["$defs"]["Data"]})
     assert data["counts"] == {
         "pool": 84,
         "pool_from_train": 72,

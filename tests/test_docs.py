@@ -12,7 +12,6 @@ import yaml
 
 from headstart.config import PRESETS, settings_table
 from headstart.layers import build_study, read_study_file
-from headstart.recipes import recipe_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -86,9 +85,6 @@ def test_readme_commands_run(
 def test_study_md_lists_every_setting() -> None:
     for name, default, meaning in settings_table():
         line = f"{name} = {default}" + (f"  # {meaning}" if meaning else "")
-        assert line in STUDY, "docs/study.md is not what `headstart settings` prints"
-    for name, small, paper in recipe_table():
-        line = f"{name} = {small}" + (f"  # paper: {paper}" if paper != small else "")
         assert line in STUDY, "docs/study.md is not what `headstart settings` prints"
 
 

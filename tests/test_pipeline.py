@@ -228,6 +228,18 @@ def test_a_study_killed_in_the_middle_ends_the_same(bags: Path, tmp_path: Path) 
 # --- mistakes ------------------------------------------------------------------------------------
 
 
+def test_settings_that_must_not_run_are_refused_before_any_training(
+    bags: Path, tmp_path: Path
+) -> None:
+    doomed = {"byol": {"optim": {"name": "adamw", "lr": 0.2, "scale": "none"}}}
+    study = small(bags, methods={"simclr": tiny_study.HEADS["simclr"], **doomed})
+    study = study.model_copy(update={"methods": {m: study.methods[m] for m in ("simclr", "byol")}})
+    with pytest.raises(StudyError, match=r"^methods\.byol\.optim: .* sized for LARS") as caught:
+        run_study(study, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "run" / "pretrain").glob("simclr-*"))
+
+
 def test_a_misspelt_backbone_is_said_before_any_image_is_read(bags: Path, tmp_path: Path) -> None:
     tell = tiny_study.Spoken()
     asked = small(bags, encoder={"backbone": "resnet81"})

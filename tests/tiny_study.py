@@ -15,6 +15,7 @@ from headstart.config import Study
 from headstart.data.cache import PixelCache
 from headstart.engine import Engine
 from headstart.layers import build_study
+from headstart.methods import METHODS
 from headstart.nn.encoder import Encoder
 from headstart.runtime.run import Cell, Dataset, Run, Silence, Tell
 from headstart.stages.classify import classify
@@ -25,13 +26,8 @@ from headstart.stages.pretrain import pretrain, start
 from headstart.store import Entry, Store
 from headstart.types import DatasetIndex, Predictions
 
-# The papers' heads are wider than these backbones.
-HEADS: dict[str, dict[str, Any]] = {
-    "moco": {"hidden": 32, "dim": 32},
-    "simclr": {"hidden": 32, "dim": 32},
-    "simsiam": {"dim": 64, "bottleneck": 32},
-    "byol": {"hidden": 64, "dim": 32},
-}
+# The papers' heads are wider than these backbones; the methods are those of a default study.
+HEADS: dict[str, dict[str, Any]] = {name: dict(METHODS[name].tiny) for name in Study().methods}
 
 
 def settings(bags: Path | None = None, **changes: Any) -> dict[str, Any]:

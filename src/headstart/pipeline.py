@@ -46,7 +46,7 @@ from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import DataCard, copy_lists, data_card, index, write_card
-from headstart.stages.pretrain import pretrain, start
+from headstart.stages.pretrain import check_settings, pretrain, start
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
@@ -77,6 +77,7 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     study = run.study
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
     data = index(run)
+    check_settings(run, data)
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
     for line in data_card(run, data).lines:
         run.tell.line(line)

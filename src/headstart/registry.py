@@ -9,10 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
 Added = TypeVar("Added")
+
+
+def load(place: str) -> Any:
+    """What stands at ``"module:attribute"``; the module is imported."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -35,8 +41,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         entry = self.entries[name]
         if isinstance(entry, str):
-            module, _, attribute = entry.partition(":")
-            entry = cast(T, getattr(import_module(module), attribute))
+            entry = cast(T, load(entry))
             self.entries[name] = entry
         return entry
 

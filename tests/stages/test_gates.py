@@ -325,5 +325,5 @@ def test_groups_of_the_test_set_are_resampled_together(sound: Study) -> None:
     first, second = np.flatnonzero(np.isin(order, [0, 1]))
     assert joined.groups[first] == joined.groups[second]
     assert len(set(joined.groups.tolist())) == len(test) - 1
-    found = compare_stage.findings(joined, Question(replicates=200))
+    found = compare_stage.findings(joined, Question(replicates=200)).to_json()
     assert {row["seeds"] for row in found["comparisons"]} == {1}

@@ -15,13 +15,13 @@ from headstart.stats import bootstrap
 from headstart.stats.bootstrap import (
     Resampling,
     bootstrap_metrics,
-    crossed_bootstrap,
     curve_replicates,
     estimate,
     few_seeds,
 )
 from headstart.stats.metrics import METRICS
 from headstart.stats.mrmc import mrmc
+from two_arms import crossed_bootstrap
 
 SCIKIT = {
     "accuracy": sk.accuracy_score,

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.stats.collapse import ADVICE, HEALTH, Check, CollapseWatch, Health, Thresholds
-from headstart.stats.known_bad import REFUSE, known_bad
 from headstart.stats.representation import spread
 
 GOOD = Check(
@@ -219,40 +218,3 @@ def test_every_health_explains_itself_in_one_line(checks):
 
 def test_every_bad_verdict_has_advice():
     assert set(ADVICE) == set(HEALTH) - {"healthy"}
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (("Adam", 0.2, 256, True), "sized for LARS"),
-        (("adamw", 0.011, 256, True), "sized for LARS"),
-        (("lars", 1e-3, 256, True), "too small for LARS"),
-        (("sgd", 0.05, 8, True), "is noise"),
-        (("sgd", 0.05, 32, True), "is noisy"),
-        (("sgd", 0.05, 256, True, 65536, 32642), "holds every image about 2.0 times"),
-        (("sgd", 0.05, 256, True, 4096, 6000), "use at most 3,000"),
-    ],
-)
-def test_known_bad_settings(settings, words):
-    (line,) = known_bad(*settings)
-    assert words in line
-    assert line.startswith(REFUSE) == (words in ("sized for LARS", "is noise"))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        ("adamw", 1e-2, 256, True),
-        ("sgd", 0.2, 64, True),
-        ("lars", 0.2, 256, True),
-        ("sgd", 0.05, 4, False),
-        ("sgd", 0.05, 256, True, 4096, 8192),
-        ("sgd", 0.05, 256, True, 4096, None),
-    ],
-)
-def test_good_settings_pass_in_silence(settings):
-    assert known_bad(*settings) == []
-
-
-def test_several_bad_settings_are_all_said():
-    assert len(known_bad("adam", 0.2, 8, True, 65536, 32642)) == 3

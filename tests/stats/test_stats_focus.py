@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from headstart.stats.bootstrap import Resampling, mean_replicates
-from headstart.stats.focus import VERDICTS, looks, means
+from headstart.stats.focus import Verdict, compare_focus, means
 from headstart.stats.intervals import percentile_interval
 
 PLAN = Resampling(replicates=1000)
@@ -35,9 +37,9 @@ def test_means_of_nothing():
 
 @pytest.mark.parametrize(("lift", "verdict"), [(1.8, "more"), (0.4, "less"), (1.0, "no more")])
 def test_verdicts(lift, verdict):
-    found = looks(lifts(lift), lifts(1.0, seed=1), plan=PLAN)
+    found = compare_focus(lifts(lift), lifts(1.0, seed=1), plan=PLAN)
     assert found.verdict == verdict
-    assert found.verdict in VERDICTS
+    assert found.verdict in get_args(Verdict)
     assert found.sentence.startswith(
         f"looks at the object {verdict} than an untrained network does"
     )
@@ -48,26 +50,26 @@ def test_verdicts(lift, verdict):
 def test_it_is_paired():
     """Images differ by far more than the two networks do, and it is still seen."""
     hard = lifts(1.0, spread=5)
-    assert looks(hard + 0.1, hard, plan=PLAN).verdict == "more"
+    assert compare_focus(hard + 0.1, hard, plan=PLAN).verdict == "more"
 
 
 def test_only_the_images_asked_for():
     one, other = lifts(1.0), lifts(1.0, seed=1)
     one[:25] += 5
-    assert looks(one, other, np.arange(50) < 25, PLAN).verdict == "more"
-    assert looks(one, other, np.arange(50) >= 25, PLAN).verdict == "no more"
+    assert compare_focus(one, other, np.arange(50) < 25, PLAN).verdict == "more"
+    assert compare_focus(one, other, np.arange(50) >= 25, PLAN).verdict == "no more"
 
 
 def test_not_measured():
     """Five images at least, and of five groups."""
     lift = np.array([1.0, 2.0, 3.0, 4.0, np.nan, 5.0])
-    found = looks(lift[:5], np.zeros(5))
+    found = compare_focus(lift[:5], np.zeros(5))
     assert found.verdict == "not measured"
     assert found.n == 4
     assert np.isnan(found.difference)
-    assert looks(lift, np.zeros(6), plan=PLAN).verdict == "more"
+    assert compare_focus(lift, np.zeros(6), plan=PLAN).verdict == "more"
     together = Resampling(replicates=1000, groups=np.array([0, 1, 2, 3, 4, 3]))
-    found = looks(lift, np.zeros(6), plan=together)
+    found = compare_focus(lift, np.zeros(6), plan=together)
     assert found.verdict == "not measured"
     assert "fewer than 5 groups of images" in found.sentence
 
@@ -86,7 +88,7 @@ def test_few_images_keep_the_level(n):
     for study in range(400):
         plan = Resampling(replicates=1000, seed=study)
         gaps = rng.normal(size=n)
-        found += looks(gaps, np.zeros(n), plan=plan).verdict != "no more"
+        found += compare_focus(gaps, np.zeros(n), plan=plan).verdict != "no more"
         ends = percentile_interval(0, mean_replicates(gaps, plan)[0])
         plain += not ends.low <= 0 <= ends.high
     assert found <= 0.07 * 400 < plain

@@ -12,7 +12,7 @@ from headstart.stats.gates import (
     NOT_RUN,
     PASS,
     Gate,
-    Said,
+    GateResult,
     batch_invariant,
     beats_chance,
     blocking,
@@ -173,7 +173,7 @@ def test_collapse_fails_where_no_seed_is_left_or_one_went_on():
 def test_beats_chance_asks_most_seeds_at_every_label_count():
     assert beats_chance({0.1: [True, True, False], 1.0: [True]}).result == PASS
     said = beats_chance({0.1: [True, False], 1.0: [True, True]})
-    assert said == Said(FAIL, "no better than guessing at 10 % of the labels")
+    assert said == GateResult(FAIL, "no better than guessing at 10 % of the labels")
 
 
 # --- G9 ------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_label_shuffle_is_exact_where_images_come_in_clusters():
 
 def test_a_failure_blocks_its_arm_its_method_or_all_and_g8_blocks_nothing():
     def gate(number: str, arm: str | None, result: str = FAIL) -> Gate:
-        return Gate.of(number, arm, Said(result, f"{number} broke"))
+        return Gate.of(number, arm, GateResult(result, f"{number} broke"))
 
     gates = [gate("G2", "simclr/linear"), gate("G4", "byol"), gate("G8", "moco/linear")]
     assert blocking(gates, "simclr/linear", "simclr") == (

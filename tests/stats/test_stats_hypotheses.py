@@ -20,8 +20,6 @@ from headstart.stats.hypotheses import (
     holm,
     mcnemar_exact,
     mcnemar_midp,
-    noether_sample_size,
-    probability_of_outperforming,
 )
 from headstart.stats.metrics import METRICS
 
@@ -164,17 +162,3 @@ def test_majority_from_the_images_themselves(M):
     lost = int(((predicted != y) & (y == majority)).sum())
     got = against_majority(M)
     assert (got.won, got.lost, got.p) == (won, lost, mcnemar_exact(won, lost))
-
-
-def test_probability_of_outperforming():
-    got = probability_of_outperforming([0.9, 0.8, 0.7, 0.6], [0.8, 0.8, 0.6, 0.7])
-    assert got.value == pytest.approx((1 + 0.5 + 1 + 0) / 4)
-    assert 0 <= got.low < got.value < got.high <= 1
-    assert probability_of_outperforming([0.9] * 5, [0.8] * 5) == (1, 1, 1)
-
-
-def test_noethers_numbers():
-    assert noether_sample_size() == 29
-    assert noether_sample_size(power=0.8) == 17
-    with pytest.raises(ValueError, match="γ"):
-        noether_sample_size(0.5)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from simulated_studies import World, study
 
-from headstart.stats.bootstrap import Estimate, Resampling, crossed_bootstrap
+from headstart.stats.bootstrap import Estimate, Resampling
 from headstart.stats.hypotheses import mcnemar_midp
 from headstart.stats.verdict import Evidence, judge
+from two_arms import crossed_bootstrap
 
 
 def estimates(world: World, gap: float, runs: int, replicates: int = 1000) -> list[Estimate]:

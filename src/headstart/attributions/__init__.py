@@ -19,20 +19,24 @@ from headstart.attributions.integrated_gradients import integrated_gradients
 from headstart.attributions.occlusion import occlusion
 from headstart.attributions.saliency import saliency
 from headstart.attributions.smoothgrad import smoothgrad
+from headstart.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 __all__ = ["ATTRIBUTIONS", "Attribution", "Case", "Maps", "NoMap", "attribute"]
 
-ATTRIBUTIONS: dict[str, Attribution] = {
-    "saliency": saliency,
-    "integrated_gradients": integrated_gradients,
-    "smoothgrad": smoothgrad,
-    "gradient_shap": gradient_shap,
-    "grad_cam": grad_cam,
-    "occlusion": occlusion,
-}
+ATTRIBUTIONS: Registry[Attribution] = Registry(
+    "attribution",
+    {
+        "saliency": saliency,
+        "integrated_gradients": integrated_gradients,
+        "smoothgrad": smoothgrad,
+        "gradient_shap": gradient_shap,
+        "grad_cam": grad_cam,
+        "occlusion": occlusion,
+    },
+)
 
 
 def attribute(

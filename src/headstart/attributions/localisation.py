@@ -3,7 +3,7 @@
 Shares are of A = |map| / Σ|map|. A share means nothing without the area the object covers: a
 uniform map puts exactly that much on it. ``lift`` is the share over the area, 1 for a uniform map;
 but a blob in the middle of the picture reaches 2 on centred objects without any model
-(``centred``), so networks are compared with the same network untrained (``stats.focus.looks``).
+(``centred``), so a network is compared with itself untrained (``stats.focus.compare_focus``).
 """
 
 from __future__ import annotations

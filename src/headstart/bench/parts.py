@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.bench.rivals import wait
+from headstart.bench.timed import wait
 from headstart.data.batches import Images, ViewPairs
 from headstart.data.decode import Decoded, decode
 from headstart.nn.encoder import Encoder

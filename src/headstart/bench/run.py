@@ -18,7 +18,7 @@ import torch
 
 from headstart.bench.parts import decode_rate, heads_cost, views_rate
 from headstart.bench.peer import Peer, check_peer
-from headstart.bench.rivals import Floor, Product, Rival, Turns
+from headstart.bench.timed import Floor, Product, Timed, Turns
 from headstart.config import Study, StudyError
 from headstart.data.batches import ViewPairs
 from headstart.data.cache import open_cache
@@ -64,7 +64,7 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
         near = get_close_matches(options.method, METHODS, n=1, cutoff=0)[0]
         raise StudyError(f"--method: unknown '{options.method}'; did you mean '{near}'?")
     if options.peer:
-        check_peer(options.peer)
+        check_peer(options.peer, options.method)
     run = Run(study, out, Store(out), Engine(study.engine), tell)
     folder = options.data or _draw_photos(study, out, tell)
     data, paths = _read(run, folder)
@@ -159,7 +159,7 @@ def _race(job: Job, folder: Path, options: Options) -> dict[str, Any]:
 
 
 @contextmanager
-def _peer(job: Job, folder: Path, options: Options) -> Iterator[list[Rival]]:
+def _peer(job: Job, folder: Path, options: Options) -> Iterator[list[Timed]]:
     if options.peer is None:
         yield []
         return

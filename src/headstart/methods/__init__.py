@@ -16,5 +16,7 @@ METHODS: Registry[type[Method]] = Registry(
         "simclr": "headstart.methods.simclr:SimCLR",
         "simsiam": "headstart.methods.simsiam:SimSiam",
         "byol": "headstart.methods.byol:BYOL",
+        "vicreg": "headstart.methods.vicreg:VICReg",
+        "barlow_twins": "headstart.methods.barlow_twins:BarlowTwins",
     },
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +21,15 @@ class Method(nn.Module, ABC):
 
     title: ClassVar[str]
     """The name in print, as the paper spells it."""
+
+    paper: ClassVar[str]
+    """Who wrote it, when, and its arXiv number."""
+
+    tiny: ClassVar[Mapping[str, Any]]
+    """Settings with narrow heads, for networks of a few features: tests and trials."""
+
+    peer: ClassVar[str | None] = None
+    """The same method in another library, to be timed beside ours, as ``"module:attribute"``."""
 
     fixed_lr_modules: ClassVar[tuple[str, ...]] = ()
     """Submodules whose learning rate the schedule leaves alone."""

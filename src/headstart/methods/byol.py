@@ -7,6 +7,7 @@ Recipe ``small``: SGD 0.06·B/256 with warm-up, weight decay 5e-4, τ 0.99 → 1
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,9 @@ class BYOL(Method):
     """An online network predicts what a slowly moving copy of itself says of the other view."""
 
     title = "BYOL"
+    paper = "Grill et al. 2020, arXiv 2006.07733"
+    tiny = MappingProxyType({"hidden": 64, "dim": 32})
+    peer = "headstart.bench.peers.byol:BYOL"
 
     def __init__(
         self,

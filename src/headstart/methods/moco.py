@@ -7,6 +7,7 @@ Paper: ResNet-50, batch 256, 200 epochs, 67.7 % linear top-1 on ImageNet. Recipe
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -26,6 +27,9 @@ class MoCo(Method):
     """A query finds its key among a queue of keys of older images."""
 
     title = "MoCo v2"
+    paper = "He et al. 2020, arXiv 1911.05722; Chen et al. 2020, arXiv 2003.04297"
+    tiny = MappingProxyType({"hidden": 32, "dim": 32})
+    peer = "headstart.bench.peers.moco:MoCo"
 
     def __init__(
         self,

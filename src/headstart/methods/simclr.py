@@ -8,6 +8,7 @@ published small-image settings do.
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ class SimCLR(Method):
     """Views of one image attract, all other images in the batch repel."""
 
     title = "SimCLR"
+    paper = "Chen et al. 2020, arXiv 2002.05709"
+    tiny = MappingProxyType({"hidden": 32, "dim": 32})
+    peer = "headstart.bench.peers.simclr:SimCLR"
 
     def __init__(
         self,

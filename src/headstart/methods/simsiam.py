@@ -6,6 +6,8 @@ Paper: ResNet-50, batch 512 (256 the same), 100 epochs, 68.1 % linear top-1 on I
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from torch import Tensor
 
 from headstart.config import Count, Optim, Recipe
@@ -19,6 +21,9 @@ class SimSiam(Method):
     """Each view predicts the other's projection; the gradient stops at what is predicted."""
 
     title = "SimSiam"
+    paper = "Chen & He 2021, arXiv 2011.10566"
+    tiny = MappingProxyType({"dim": 64, "bottleneck": 32})
+    peer = "headstart.bench.peers.simsiam:SimSiam"
 
     fixed_lr_modules = ("predictor",)  # §4.1: the predictor's learning rate does not decay
 

@@ -1,4 +1,4 @@
-"""The objectives of the four papers, as pure functions.
+"""Objectives that several papers share or others test against, as pure functions.
 
 All are computed in float32, under autocast too: a similarity of 8 bits over a small temperature
 is off by tenths.
@@ -16,7 +16,7 @@ def _unit(x: Tensor) -> Tensor:
     return F.normalize(x.float(), dim=1)
 
 
-def _exact(x: Tensor) -> torch.autocast:
+def exact(x: Tensor) -> torch.autocast:
     """Where matrix products stay in float32, whatever autocast surrounds it."""
     return torch.autocast(x.device.type, enabled=False)
 
@@ -33,7 +33,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
         A scalar ≥ 0; ln(2B−1) when the projections say nothing.
     """
     z = torch.cat([_unit(z1), _unit(z2)])  # (2B, D)
-    with _exact(z):
+    with exact(z):
         logits = z @ z.T / temperature  # (2B, 2B)
     logits.fill_diagonal_(float("-inf"))  # an image is neither its own positive nor negative
     batch = len(z1)
@@ -55,7 +55,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
     """
     q, k = _unit(q), _unit(k)
     l_pos = (q * k).sum(dim=1, keepdim=True)  # (B, 1)
-    with _exact(q):
+    with exact(q):
         l_neg = q @ queue.float().T  # (B, K)
     logits = torch.cat([l_pos, l_neg], dim=1) / temperature  # (B, 1+K)
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))

@@ -27,7 +27,7 @@ from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Grid, Run
 from headstart.stats import gates as judging
 from headstart.stats.collapse import STOPS
-from headstart.stats.gates import NOT_RUN, Gate, Said
+from headstart.stats.gates import NOT_RUN, Gate, GateResult
 from headstart.store import Entry
 from headstart.types import Features, Floats, Ints, Predictions
 
@@ -58,15 +58,15 @@ def _all(run: Run, data: Dataset, grid: Grid) -> Iterator[Gate]:
     yield Gate.of("G9", None, _shuffled(run, data, grid))
 
 
-def _rows(gate: str, said: Mapping[str, Said]) -> Iterator[Gate]:
+def _rows(gate: str, said: Mapping[str, GateResult]) -> Iterator[Gate]:
     """One row an arm, or one that says why there is none."""
     for arm, answer in said.items():
         yield Gate.of(gate, arm, answer)
     if not said:
-        yield Gate.of(gate, None, Said(NOT_RUN, "no arm of this study can be asked"))
+        yield Gate.of(gate, None, GateResult(NOT_RUN, "no arm of this study can be asked"))
 
 
-def _disjoint(run: Run, data: Dataset) -> Said:
+def _disjoint(run: Run, data: Dataset) -> GateResult:
     """G1 by two keys: the digests of the decoded files, and the groups of the index."""
     index, joins = data.index, run.study.data.train_joins_pool
     budgets = _budgets(run, data)
@@ -96,7 +96,7 @@ def _first(run: Run, grid: Grid) -> list[Cell]:
     return [cell for cell in networks if (cell.seed, cell.fraction) == where]
 
 
-def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
+def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
     """G2: the stored logits of up to 256 test images against the same images batched otherwise."""
     test = data.index.where("test")
     labels = data.index.labels[test]
@@ -109,7 +109,7 @@ def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
         try:
             again = _asked_again(network, data, test[chosen])
         except ValueError as error:  # BatchNorm that cannot take one image is still training
-            said[str(cell.arm)] = Said(
+            said[str(cell.arm)] = GateResult(
                 judging.FAIL, f"an image cannot be scored by itself: {error}"
             )
         else:
@@ -129,13 +129,13 @@ def _asked_again(network: torch.nn.Module, data: Dataset, test: Ints) -> dict[st
     }
 
 
-def _preprocessing(grid: Grid) -> dict[str, Said]:
+def _preprocessing(grid: Grid) -> dict[str, GateResult]:
     """G3: what each arm's evaluation recorded of its images."""
     seen = {str(c.arm): e.info.get("preprocessing") for c, e in grid.evaluated.items()}
     return judging.same({arm: v for arm, v in seen.items() if v}, "transform")
 
 
-def _starts(run: Run, grid: Grid) -> dict[str, Said]:
+def _starts(run: Run, grid: Grid) -> dict[str, GateResult]:
     """G4: the weights each training began with, by seed; random controls have their own."""
     by_method: dict[str, dict[int, str]] = defaultdict(dict)
     for (method, seed), entry in grid.encoders.items():
@@ -144,7 +144,7 @@ def _starts(run: Run, grid: Grid) -> dict[str, Said]:
     for cell, (_, classifier) in grid.classifiers.items():
         if cell.arm == BASELINE and "start" in classifier.info:
             by_method[BASELINE.method][cell.seed] = classifier.info["start"]
-    said: dict[str, Said] = {}
+    said: dict[str, GateResult] = {}
     for seed in run.study.seeds:
         starts = {method: seeds[seed] for method, seeds in by_method.items() if seed in seeds}
         first = dict(sorted(starts.items(), key=lambda item: item[0] != BASELINE.method))
@@ -153,14 +153,14 @@ def _starts(run: Run, grid: Grid) -> dict[str, Said]:
     return said
 
 
-def _tuning(grid: Grid) -> dict[str, Said]:
+def _tuning(grid: Grid) -> dict[str, GateResult]:
     """G5: the labels spent and the settings tried, within the arms trained in the same way."""
     families: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for cell, (_, entry) in grid.classifiers.items():
         family = "finetune" if cell.arm == BASELINE else cell.protocol
         if family in COMPARED:
             families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
-    said: dict[str, Said] = {}
+    said: dict[str, GateResult] = {}
     for arms in families.values():
         told = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
         said |= judging.same(told, "tuning")
@@ -187,9 +187,9 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:8]
 
 
-def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
+def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
     """G6: every pretraining's readings against its recipe's schedule."""
-    said: dict[str, Said] = {}
+    said: dict[str, GateResult] = {}
     for (method, _), entry in grid.encoders.items():
         if "history" not in entry.info:
             continue
@@ -197,13 +197,13 @@ def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, Said]:
     return said
 
 
-def _keep_worst(said: dict[str, Said], arm: str, answer: Said) -> None:
+def _keep_worst(said: dict[str, GateResult], arm: str, answer: GateResult) -> None:
     """Of several seeds' answers the first failure stands, else the last one."""
     if arm not in said or said[arm].result != judging.FAIL:
         said[arm] = answer
 
 
-def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> Said:
+def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> GateResult:
     settings = run.study.pretrain
     pool = len(data.pool(run.study.data.train_joins_pool))
     order = Order(pool, settings.batch_size, info["seed"], settings.drop_last)
@@ -222,7 +222,7 @@ def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> Said:
     )
 
 
-def _collapses(grid: Grid) -> dict[str, Said]:
+def _collapses(grid: Grid) -> dict[str, GateResult]:
     """G7: how each pretraining ended, and what it was warned of and went on."""
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for (method, _), entry in grid.encoders.items():
@@ -242,7 +242,7 @@ def _collapses(grid: Grid) -> dict[str, Said]:
     return said
 
 
-def _chance(grid: Grid) -> dict[str, Said]:
+def _chance(grid: Grid) -> dict[str, GateResult]:
     """G8: every arm but the constant answer."""
     beats: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for cell, entry in grid.evaluated.items():
@@ -251,7 +251,7 @@ def _chance(grid: Grid) -> dict[str, Said]:
     return {arm: judging.beats_chance(found) for arm, found in beats.items()}
 
 
-def _shuffled(run: Run, data: Dataset, grid: Grid) -> Said:
+def _shuffled(run: Run, data: Dataset, grid: Grid) -> GateResult:
     """G9: linear heads as ``classify`` fits them, on labels shuffled over groups of images.
 
     Images of one group keep one label between them, so that a copy of a test image among the

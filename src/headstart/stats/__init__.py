@@ -4,7 +4,7 @@ metrics         confusion matrices and what is read off them
 intervals       Wilson and percentile intervals
 bootstrap       resampling of images, and of seeds and images together
 mrmc            the variance components behind a difference (seeds as readers, images as cases)
-hypotheses      the tests: chance, majority, McNemar, Holm
+hypotheses      the tests: chance, independence, majority, McNemar, Holm
 power           what a test set can and cannot show
 calibration     similarity of attribution maps between its floor and its ceiling
 focus           attribution on objects: means over images, and against an untrained network

@@ -135,24 +135,6 @@ def curve_replicates(
     return Curves(per_seed.mean(axis=-1), replicates.transpose(0, 2, 1), per_seed)
 
 
-def crossed_bootstrap(
-    y: npt.ArrayLike,
-    a: npt.ArrayLike,
-    b: npt.ArrayLike,
-    metric: str = "balanced_accuracy",
-    plan: Resampling = DEFAULT,
-) -> Estimate:
-    """How much better arm ``a`` is than arm ``b``, with intervals over seeds and images.
-
-    ``y`` is (n,); ``a`` and ``b`` are predicted classes (S, n) with the seeds in the same order, or
-    (n,) for one seed: then only images are resampled and the estimate is about two sets of weights.
-    """
-    both = np.stack([np.atleast_2d(a), np.atleast_2d(b)])
-    curves = curve_replicates(y, both[:, None], metric, plan)
-    gaps = curves.replicates[0, :, 0] - curves.replicates[1, :, 0]
-    return estimate(gaps, curves.per_seed[0, 0] - curves.per_seed[1, 0])
-
-
 def mean_replicates(values: npt.ArrayLike, plan: Resampling = DEFAULT) -> Doubles:
     """Means of K values an image in resamples of the images: values (K, M) to (K, B).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from headstart.stats.bootstrap import (
 from headstart.stats.intervals import Interval
 from headstart.types import Doubles
 
-VERDICTS = ("more", "less", "no more", "not measured")
+Verdict = Literal["more", "less", "no more", "not measured"]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -44,27 +45,27 @@ def means(
 
 
 @dataclass(frozen=True)
-class Looks:
+class FocusComparison:
     """Focus lift of a network minus that of the same network untrained, mean over ``n`` images.
 
-    ``low`` and ``high`` are the 95 % limits of the paired bootstrap; ``verdict`` is one of
-    ``VERDICTS`` and ``sentence`` says it, to be put after the network's name.
+    ``low`` and ``high`` are the 95 % limits of the paired bootstrap; ``sentence`` says the
+    ``verdict``, to be put after the network's name.
     """
 
     difference: float
     low: float
     high: float
     n: int
-    verdict: str
+    verdict: Verdict
     sentence: str
 
 
-def looks(
+def compare_focus(
     lift: npt.ArrayLike,
     untrained: npt.ArrayLike,
     use: Mask | None = None,
     plan: Resampling = DEFAULT,
-) -> Looks:
+) -> FocusComparison:
     """Does a network look at the object more than an untrained one does? Lifts (M,), same images.
 
     ``use`` (M,) picks images. Images left out of either are left out of both.
@@ -75,13 +76,13 @@ def looks(
     if count < FEWEST:
         what = "images" if count == n else "groups of images"
         sentence = f"was not measured: fewer than {FEWEST} {what} have a map and a mask"
-        return Looks(np.nan, np.nan, np.nan, n, "not measured", sentence)
+        return FocusComparison(np.nan, np.nan, np.nan, n, "not measured", sentence)
     draws = mean_replicates(gaps, plan)[0]
     value, low, high = mean_interval(float(np.nanmean(gaps)), draws, count)
-    verdict = "more" if low > 0 else "less" if high < 0 else "no more"
+    verdict: Verdict = "more" if low > 0 else "less" if high < 0 else "no more"
     tail = f", as far as {n} images can tell" if verdict == "no more" else ""
     sentence = f"looks at the object {verdict} than an untrained network does{tail}"
-    return Looks(value, low, high, n, verdict, sentence)
+    return FocusComparison(value, low, high, n, verdict, sentence)
 
 
 def _picked(values: Doubles, use: Mask | None) -> Doubles:

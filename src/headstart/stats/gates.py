@@ -43,7 +43,7 @@ SHUFFLE_LEVEL = 1e-3
 SHUFFLE_TABLES = 10_000
 
 
-class Said(NamedTuple):
+class GateResult(NamedTuple):
     """A result, one of PASS, FAIL and NOT RUN, and one clause why."""
 
     result: str
@@ -61,7 +61,7 @@ class Gate:
     reason: str
 
     @classmethod
-    def of(cls, gate: str, arm: str | None, said: Said) -> Gate:
+    def of(cls, gate: str, arm: str | None, said: GateResult) -> Gate:
         """The row of gate ``gate``."""
         return cls(gate, NAMES[gate], arm, *said)
 
@@ -79,23 +79,23 @@ def blocking(gates: Iterable[Gate], *names: str) -> tuple[str, ...]:
     )
 
 
-def disjoint(test: npt.ArrayLike, trained: Mapping[str, npt.ArrayLike]) -> Said:
+def disjoint(test: npt.ArrayLike, trained: Mapping[str, npt.ArrayLike]) -> GateResult:
     """G1: no test image's key (digest or group number) among the keys of what was trained on.
 
     ``trained`` holds one array of keys for each part, by the part's name.
     """
     keys = np.asarray(test)
     if not keys.size:
-        return Said(NOT_RUN, "there are no test images")
+        return GateResult(NOT_RUN, "there are no test images")
     shared = {name: int(np.isin(keys, part).sum()) for name, part in trained.items()}
     found = [f"{n} in {name}" for name, n in shared.items() if n]
     if found:
-        return Said(FAIL, f"test images are also trained on: {', '.join(found)}")
+        return GateResult(FAIL, f"test images are also trained on: {', '.join(found)}")
     seen = sum(np.asarray(part).size for part in trained.values())
-    return Said(PASS, f"{keys.size:,} test images, none among {seen:,} others")
+    return GateResult(PASS, f"{keys.size:,} test images, none among {seen:,} others")
 
 
-def batch_invariant(reference: npt.ArrayLike, asked: Mapping[str, npt.ArrayLike]) -> Said:
+def batch_invariant(reference: npt.ArrayLike, asked: Mapping[str, npt.ArrayLike]) -> GateResult:
     """G2: the logits (N, C) that were judged, against the same images in other batches.
 
     ``asked`` holds logits (M, C) of the first M ≤ N images for each way to batch them. All must
@@ -112,14 +112,16 @@ def batch_invariant(reference: npt.ArrayLike, asked: Mapping[str, npt.ArrayLike]
         drift = float(np.abs(again - judged).max(initial=0.0))
         same = _same_class(judged, again, allowed)
         if not (drift <= allowed and same >= SAME_ARGMAX):
-            return Said(
+            return GateResult(
                 FAIL,
                 f"the score of an image depends on the others in its batch: {name} moves logits "
                 f"by up to {drift / spread:.2g} standard deviations, and "
                 f"{100 * (1 - same):.3g} % of the answers change",
             )
         worst = max(worst, drift / spread)
-    return Said(PASS, f"largest change {worst:.1g} standard deviations over {len(logits)} images")
+    return GateResult(
+        PASS, f"largest change {worst:.1g} standard deviations over {len(logits)} images"
+    )
 
 
 def _same_class(a: Doubles, b: Doubles, tie: float) -> float:
@@ -130,18 +132,18 @@ def _same_class(a: Doubles, b: Doubles, tie: float) -> float:
     return float(((a.argmax(axis=1) == b.argmax(axis=1)) | tied).mean())
 
 
-def same(values: Mapping[str, str], what: str) -> dict[str, Said]:
+def same(values: Mapping[str, str], what: str) -> dict[str, GateResult]:
     """G3, G4, G5: every arm has the value that most arms have (of equals, the first named).
 
     ``what`` names the value in the reasons.
     """
     if len(values) < 2:
-        return {arm: Said(NOT_RUN, "there is no other arm to compare with") for arm in values}
+        return {arm: GateResult(NOT_RUN, "there is no other arm to compare with") for arm in values}
     common, count = Counter(values.values()).most_common(1)[0]
     return {
-        arm: Said(PASS, f"{what}: {_short(value)} for {count} of {len(values)} arms")
+        arm: GateResult(PASS, f"{what}: {_short(value)} for {count} of {len(values)} arms")
         if value == common
-        else Said(FAIL, f"{what}: {_short(value)} here, {_short(common)} for the others")
+        else GateResult(FAIL, f"{what}: {_short(value)} here, {_short(common)} for the others")
         for arm, value in values.items()
     }
 
@@ -158,7 +160,7 @@ def learning_rate(
     cosine: bool = True,
     finished: bool = True,
     final_share: float = FINAL_SHARE,
-) -> Said:
+) -> GateResult:
     """G6: the learning rates (T,) read during a run against what the schedule meant to apply.
 
     Beside agreeing, they rise to one peak and never rise again; a finished cosine of 20 readings
@@ -166,50 +168,54 @@ def learning_rate(
     """
     rates, wanted = np.asarray(applied, float), np.asarray(intended, float)
     if not rates.size:
-        return Said(NOT_RUN, "no learning rate was read")
+        return GateResult(NOT_RUN, "no learning rate was read")
     peak, slack = float(rates.max()), 1e-6 * float(max(rates.max(), wanted.max(), 0.0))
     if peak <= 0 or not np.isfinite(rates).all():
-        return Said(FAIL, "the learning rate was never above 0")
+        return GateResult(FAIL, "the learning rate was never above 0")
     top = int(rates.argmax())
     if (np.diff(rates[: top + 1]) < -slack).any() or (np.diff(rates[top:]) > slack).any():
-        return Said(FAIL, "the learning rate does not rise to one peak and fall from it")
+        return GateResult(FAIL, "the learning rate does not rise to one peak and fall from it")
     end = float(rates[-1]) / peak
     if cosine and finished and rates.size >= ENOUGH_READINGS and end > final_share + 1e-9:
-        return Said(FAIL, f"the learning rate ends at {100 * end:.0f} % of its peak")
+        return GateResult(FAIL, f"the learning rate ends at {100 * end:.0f} % of its peak")
     off = float(np.abs(rates - wanted).max())
     if off > slack:
-        return Said(FAIL, f"the learning rate applied differs from the one meant by {off:.3g}")
-    return Said(PASS, f"peak {peak:.3g}, last {rates[-1]:.3g} over {rates.size} readings")
+        return GateResult(
+            FAIL, f"the learning rate applied differs from the one meant by {off:.3g}"
+        )
+    return GateResult(PASS, f"peak {peak:.3g}, last {rates[-1]:.3g} over {rates.size} readings")
 
 
-def collapse(healthy: Sequence[int], lost: Mapping[int, str], ignored: Mapping[int, str]) -> Said:
+def collapse(
+    healthy: Sequence[int], lost: Mapping[int, str], ignored: Mapping[int, str]
+) -> GateResult:
     """G7: seeds that ended well, seeds that were stopped, and seeds that went on collapsed.
 
     ``lost`` and ``ignored`` give the reason by seed. A lost seed is in no comparison, so it
     fails the gate only when none is left; one that went on is in all of them.
     """
-    told = [f"seed {seed}: {_first(why)}" for seed, why in {**lost, **ignored}.items()]
+    reasons = [f"seed {seed}: {_first(why)}" for seed, why in {**lost, **ignored}.items()]
     if ignored or not healthy:
-        return Said(FAIL, "pretraining collapsed or failed: " + "; ".join(told))
+        return GateResult(FAIL, "pretraining collapsed or failed: " + "; ".join(reasons))
     ended = f"{len(healthy)} of {len(healthy) + len(lost)} seeds ended healthy"
-    left_out = f"; left out: {'; '.join(told)}" if told else ""
-    return Said(PASS, ended + left_out)
+    left_out = f"; left out: {'; '.join(reasons)}" if reasons else ""
+    return GateResult(PASS, ended + left_out)
 
 
 def _first(text: str) -> str:
     return text.split(". ")[0].rstrip(".")
 
 
-def beats_chance(by_fraction: Mapping[float, Sequence[bool]]) -> Said:
+def beats_chance(by_fraction: Mapping[float, Sequence[bool]]) -> GateResult:
     """G8: whether most seeds beat chance at every label fraction."""
     weak = [f for f, seeds in by_fraction.items() if 2 * sum(seeds) <= len(seeds)]
     if weak:
         named = ", ".join(f"{100 * f:.3g} %" for f in sorted(weak))
-        return Said(FAIL, f"no better than guessing at {named} of the labels")
-    return Said(PASS, f"balanced accuracy above chance at {len(by_fraction)} label counts")
+        return GateResult(FAIL, f"no better than guessing at {named} of the labels")
+    return GateResult(PASS, f"balanced accuracy above chance at {len(by_fraction)} label counts")
 
 
-def label_shuffle(y: Ints, predicted: Mapping[str, Ints], classes: int) -> Said:
+def label_shuffle(y: Ints, predicted: Mapping[str, Ints], classes: int) -> GateResult:
     """G9: probes fitted on shuffled labels, asked for test labels (n,) shuffled likewise.
 
     Given the answers every order of ``y`` is as likely as any other, so the test against tables
@@ -217,14 +223,14 @@ def label_shuffle(y: Ints, predicted: Mapping[str, Ints], classes: int) -> Said:
     was fitted on is remembered, and that shows.
     """
     if not predicted:
-        return Said(NOT_RUN, "no linear head was fitted")
+        return GateResult(NOT_RUN, "no linear head was fitted")
     tests = {
         name: chance_test(confusion_matrix(y, answers, classes), replicates=SHUFFLE_TABLES)
         for name, answers in predicted.items()
     }
     name, worst = min(tests.items(), key=lambda item: item[1].p)
     ends = f"{100 * worst.low:.1f} to {100 * worst.high:.1f} %"
-    told = f"{100 * worst.observed:.1f} % (chance {ends}) on {name}"
+    score = f"{100 * worst.observed:.1f} % (chance {ends}) on {name}"
     if worst.p < SHUFFLE_LEVEL / len(tests):
-        return Said(FAIL, f"a head fitted on shuffled labels knows test labels: {told}")
-    return Said(PASS, f"at most {told}")
+        return GateResult(FAIL, f"a head fitted on shuffled labels knows test labels: {score}")
+    return GateResult(PASS, f"at most {score}")

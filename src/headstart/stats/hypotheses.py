@@ -6,16 +6,14 @@ A p-value here never reaches a headline; it decides which sentence of ``verdict`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
-from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from headstart.stats.intervals import Interval, percentile_interval
+from headstart.stats.intervals import percentile_interval
 from headstart.stats.metrics import METRICS, cramers_v
-from headstart.types import Doubles, Ints
+from headstart.types import Doubles
 
 # A block of random tables holds about this many cells, which bounds the memory.
 CELLS = 2_000_000
@@ -135,30 +133,3 @@ def against_majority(M: npt.ArrayLike) -> MajorityTest:
     won = int(np.trace(M) - M[m, m])
     lost = int(M[m].sum() - M[m, m])
     return MajorityTest(won, lost, mcnemar_exact(won, lost))
-
-
-def probability_of_outperforming(
-    a: npt.ArrayLike, b: npt.ArrayLike, replicates: int = 10_000, seed: int = 0
-) -> Interval:
-    """P(A > B) over paired seeds, scores (S,) each, ties counting half (Bouthillier 2021).
-
-    The interval is a percentile bootstrap over seeds. With five seeds it only describes: see
-    ``noether_sample_size``.
-    """
-    gain = np.asarray(a, float) - np.asarray(b, float)
-    wins = (np.sign(gain) + 1) / 2
-    rng = np.random.default_rng(seed)
-    drawn: Ints = rng.integers(wins.size, size=(replicates, wins.size))
-    return percentile_interval(float(wins.mean()), wins[drawn].mean(axis=1))
-
-
-def noether_sample_size(gamma: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Paired seeds needed to find P(A > B) ≥ γ above ½: ((z₁₋α + z_power)/(√6(γ − ½)))².
-
-    Noether (1987): 29 seeds for γ = 0.75 at α = β = 0.05, 17 at 80 % power. Raises ``ValueError``
-    unless ½ < γ ≤ 1.
-    """
-    if not 0.5 < gamma <= 1:
-        raise ValueError(f"γ must lie in (0.5, 1], not {gamma}")
-    z = NormalDist().inv_cdf
-    return ceil(((z(1 - alpha) + z(power)) / (sqrt(6) * (gamma - 0.5))) ** 2)

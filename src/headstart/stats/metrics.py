@@ -174,27 +174,3 @@ def per_class(M: npt.ArrayLike) -> PerClass:
         recall_low=low,
         recall_high=high,
     )
-
-
-def _log_softmax(logits: npt.ArrayLike) -> Doubles:
-    z = np.asarray(logits, float)
-    z = z - z.max(axis=-1, keepdims=True)
-    return np.asarray(z - np.log(np.exp(z).sum(axis=-1, keepdims=True)))
-
-
-def log_loss(logits: npt.ArrayLike, y: npt.ArrayLike) -> float:
-    """Mean −ln p(true class) in nats, ≥ 0; logits (n, K), y (n,). Guessing evenly gives ln K."""
-    truth = np.asarray(y, np.int64)
-    return float(-_log_softmax(logits)[np.arange(truth.size), truth].mean())
-
-
-def expected_calibration_error(logits: npt.ArrayLike, y: npt.ArrayLike, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, in [0, 1] (Guo 2017, eq. 3).
-
-    Logits (n, K), y (n,). The confidence is the largest softmax probability.
-    """
-    p = np.exp(_log_softmax(logits))
-    confidence, right = p.max(axis=-1), p.argmax(axis=-1) == np.asarray(y)
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(place, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / confidence.size)

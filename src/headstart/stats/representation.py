@@ -14,9 +14,6 @@ import numpy.typing as npt
 
 from headstart.types import Doubles
 
-DEAD_STD = 1e-6
-"""A channel that varies less than this over the probe images is dead."""
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -24,25 +21,21 @@ class Spread:
 
     ``std_ratio`` 0 (constant) to about 1 (isotropic); ``mean_cosine`` −1 to 1, about 1 when
     collapsed; ``effective_rank`` 1 to min(N − 1, d), centred; ``rankme`` about 1 to min(N, d), not
-    centred; ``uniformity`` 0 (collapsed) downwards; ``dead_units`` share of channels in [0, 1].
+    centred.
     """
 
     std_ratio: float
     mean_cosine: float
     effective_rank: float
     rankme: float
-    uniformity: float
-    dead_units: float
 
 
 def spread(Z: npt.ArrayLike) -> Spread:
     """All measures of one matrix of outputs Z (N, d), N ≥ 2. A run that broke gives NaN."""
     Z = _matrix(Z)
     if not np.isfinite(Z).all():
-        return Spread(*[float("nan")] * 6)
-    return Spread(
-        std_ratio(Z), mean_cosine(Z), effective_rank(Z), rankme(Z), uniformity(Z), dead_units(Z)
-    )
+        return Spread(*[float("nan")] * 4)
+    return Spread(std_ratio(Z), mean_cosine(Z), effective_rank(Z), rankme(Z))
 
 
 def std_ratio(Z: npt.ArrayLike) -> float:
@@ -87,32 +80,6 @@ def rankme(Z: npt.ArrayLike) -> float:
         return 1.0
     p = sigma / sigma.sum() + 1e-7
     return float(np.exp(-(p * np.log(p)).sum()))
-
-
-def uniformity(Z: npt.ArrayLike) -> float:
-    """ln of the mean of e^(−2‖u_i − u_j‖²) over pairs of unit rows, ≤ 0 (Wang & Isola 2020).
-
-    0 when collapsed, about −3.94 for 512 isotropic rows of 128 dimensions.
-    """
-    U = _unit(_matrix(Z))
-    squared = (U * U).sum(axis=1)
-    distance = np.maximum(squared[:, None] + squared - 2 * U @ U.T, 0)
-    potential = np.exp(-2 * distance)
-    n = len(U)
-    return float(np.log((potential.sum() - np.trace(potential)) / (n * (n - 1))))
-
-
-def alignment(Z: npt.ArrayLike, Z_other: npt.ArrayLike) -> float:
-    """Mean ‖u − u⁺‖² of two views' unit rows, (N, d) each, in [0, 4] (Wang & Isola 2020, α = 2)."""
-    U, V = _unit(_matrix(Z)), _unit(_matrix(Z_other))
-    if U.shape != V.shape:
-        raise ValueError(f"two views of {U.shape} and {V.shape} do not pair up")
-    return float(((U - V) ** 2).sum(axis=1).mean())
-
-
-def dead_units(Z: npt.ArrayLike) -> float:
-    """Share of channels whose standard deviation over the rows is below 1e-6, in [0, 1]."""
-    return float((_matrix(Z).std(axis=0) < DEAD_STD).mean())
 
 
 def _matrix(Z: npt.ArrayLike) -> Doubles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +20,21 @@ from headstart.stages.compare.families import (
     beats_chance,
     between,
 )
-from headstart.stages.compare.findings import findings
-from headstart.stats.bootstrap import Resampling, crossed_bootstrap, grouped
+from headstart.stages.compare.findings import findings as whole
+from headstart.stats.bootstrap import Resampling, grouped
 from headstart.stats.hypotheses import holm, mcnemar_midp
+from two_arms import crossed_bootstrap
 
 SUPERVISED = str(BASELINE)
 A_LINEAR = Arm("a", "linear")
 ASKED = Question(replicates=400)
 FRACTIONS = (0.125, 0.25, 0.5, 1.0)
 LABELS = {0.125: 50, 0.25: 100, 0.5: 200, 1.0: 400}
+
+
+def findings(*given: Any) -> dict[str, Any]:
+    """What was found, as ``results.json`` spells it."""
+    return whole(*given).to_json()
 
 
 def answers(y: np.ndarray, accuracy: float, seed: int) -> np.ndarray:

@@ -146,10 +146,10 @@ def test_a_byte_order_mark_and_spaces_in_the_header_are_no_fault(tmp_path: Path)
 
 def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
     a, b = model(tmp_path, "a", 0.8, seeds=(0, 1)), model(tmp_path, "b", 0.6, seeds=(0, 1))
-    whole = compare_files([b, a], None, ASKED).found
+    whole = compare_files([b, a], None, ASKED).found.to_json()
     lines = a.read_text().splitlines()
     a.write_text("\n".join([lines[0], *reversed(lines[1:])]))
-    assert compare_files([b, a], None, ASKED).found == whole
+    assert compare_files([b, a], None, ASKED).found.to_json() == whole
     row = whole["comparisons"][0]
     assert (row["arm_a"], row["arm_b"], row["seeds"], row["n"]) == ("a", "b", 2, 60)
     assert row["difference"] > 0
@@ -159,12 +159,12 @@ def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
 
 def test_the_baseline_is_the_first_file_or_the_one_named(tmp_path: Path) -> None:
     a, b, c = (model(tmp_path, x, s) for x, s in (("a", 0.8), ("b", 0.6), ("c", 0.7)))
-    first = compare_files([a, b, c], None, ASKED).found
+    first = compare_files([a, b, c], None, ASKED).found.to_json()
     assert [(r["arm_a"], r["arm_b"]) for r in first["comparisons"]] == [("b", "a"), ("c", "a")]
-    named = compare_files([a, b, c], b, ASKED).found
+    named = compare_files([a, b, c], b, ASKED).found.to_json()
     assert [(r["arm_a"], r["arm_b"]) for r in named["comparisons"]] == [("a", "b"), ("c", "b")]
     assert [(r["arm_a"], r["arm_b"]) for r in named["method_pairs"]] == [("a", "c")]
-    assert named == compare_files([a, c], b, ASKED).found
+    assert named == compare_files([a, c], b, ASKED).found.to_json()
     ab, ba = first["comparisons"][0], named["comparisons"][0]
     assert ab["difference"] == pytest.approx(-ba["difference"])
 
@@ -173,32 +173,34 @@ def test_equal_names_in_two_folders_are_told_apart(tmp_path: Path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
     a, b = model(tmp_path / "x", "test", 0.8), model(tmp_path / "y", "test", 0.6)
-    row = compare_files([a, b], None, ASKED).found["comparisons"][0]
+    row = compare_files([a, b], None, ASKED).found.to_json()["comparisons"][0]
     assert (row["arm_a"], row["arm_b"]) == (str(tmp_path / "y/test"), str(tmp_path / "x/test"))
 
 
 def test_scores_decide_where_there_is_no_prediction(tmp_path: Path) -> None:
     rows = [[f"i{i}", CLASSES[i % 3], *np.eye(3)[(i + (i < 6)) % 3]] for i in range(60)]
     scored = table(tmp_path, "scored", ["id", "label", *CLASSES], rows)
-    row = compare_files([model(tmp_path, "b"), scored], None, ASKED).found["comparisons"][0]
+    row = compare_files([model(tmp_path, "b"), scored], None, ASKED).found.to_json()["comparisons"][
+        0
+    ]
     assert row["difference"] > 0.1
 
 
 def test_common_seeds_are_compared_and_said(tmp_path: Path) -> None:
     a, b = model(tmp_path, "a", 0.8, seeds=(0, 1, 2)), model(tmp_path, "b", 0.6, seeds=(1, 2, 3))
     compared = compare_files([a, b], None, ASKED)
-    assert compared.found["comparisons"][0]["seeds"] == 2
+    assert compared.found.to_json()["comparisons"][0]["seeds"] == 2
     assert compared.notes == (f"{b} has seeds 1, 2, 3, {a} 0, 1, 2: compared on 1, 2",)
 
 
 def test_runs_without_a_common_seed_are_paired_in_order_and_said(tmp_path: Path) -> None:
     a, b = model(tmp_path, "a", 0.8, seeds=(0, 1)), model(tmp_path, "b", 0.6, seeds=(7, 8, 9))
     compared = compare_files([a, b], None, ASKED)
-    assert compared.found["comparisons"][0]["seeds"] == 2
+    assert compared.found.to_json()["comparisons"][0]["seeds"] == 2
     assert "share no seed" in compared.notes[0]
     assert "7 with 0, 8 with 1" in compared.notes[0]
     same = model(tmp_path, "b", 0.6, seeds=(0, 1))
-    assert compare_files([a, same], None, ASKED).found == compared.found
+    assert compare_files([a, same], None, ASKED).found.to_json() == compared.found.to_json()
 
 
 def test_groups_are_resampled_together_whichever_file_has_them(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_groups_are_resampled_together_whichever_file_has_them(tmp_path: Path) -
     base = table(tmp_path, "base", header, relabelled)
 
     def width(path: Path) -> float:
-        row = compare_files([base, path], None, ASKED).found["comparisons"][0]
+        row = compare_files([base, path], None, ASKED).found.to_json()["comparisons"][0]
         return float(row["high"] - row["low"])
 
     assert width(known) > 1.5 * width(plain)
@@ -234,14 +236,14 @@ def test_label_fractions_make_a_curve(tmp_path: Path) -> None:
         return table(tmp_path, name, few[0], few[1:] + many[1:])
 
     a, b = curve("a", 0.4, 0.7), curve("b", 0.7, 0.9)
-    found = compare_files([a, b], None, ASKED).found
+    found = compare_files([a, b], None, ASKED).found.to_json()
     assert [row["fraction"] for row in found["comparisons"]] == [0.1, 1.0]
     assert found["area_differences"][0]["fractions"] == [0.1, 1.0]
     assert found["label_saving"] == []  # nobody said how many labels that were
     whole = model(tmp_path, "whole", 0.9)
-    assert [r["fraction"] for r in compare_files([a, whole], None, ASKED).found["comparisons"]] == [
-        1.0
-    ]
+    assert [
+        r["fraction"] for r in compare_files([a, whole], None, ASKED).found.to_json()["comparisons"]
+    ] == [1.0]
 
 
 def test_the_comparison_is_written_whole(tmp_path: Path) -> None:
@@ -249,7 +251,7 @@ def test_the_comparison_is_written_whole(tmp_path: Path) -> None:
     compared = compare_paths([a, b], None, 0.05, are_files=True)
     write_comparison(compared, tmp_path / "out")
     stored = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert stored == {"notes": [], **compared.found}
+    assert stored == {"notes": [], **compared.found.to_json()}
     with pytest.raises(StudyError, match="--out"):
         write_comparison(compared, a)
 
@@ -364,16 +366,18 @@ def test_groups_must_agree(tmp_path: Path) -> None:
 
 def test_a_run_compared_again_gives_what_it_gave(finished: Any) -> None:
     folder = finished.results_path.parent
-    again = compare_run(folder, run_question(folder)).found
+    again = compare_run(folder, run_question(folder)).found.to_json()
     for key in ("gates", "comparisons", "method_pairs", "area_differences", "label_saving"):
         assert again[key] == finished.results.to_json()[key], key
-    assert compare_paths([folder], None, None, are_files=False).found == again
+    assert compare_paths([folder], None, None, are_files=False).found.to_json() == again
 
 
 def test_the_margin_decides_what_matters(tmp_path: Path) -> None:
     a, b = model(tmp_path, "a", 0.71, n=300), model(tmp_path, "b", 0.7, n=300)
     said = [
-        compare_paths([a, b], None, margin, are_files=True).found["comparisons"][0]["verdict"]
+        compare_paths([a, b], None, margin, are_files=True).found.to_json()["comparisons"][0][
+            "verdict"
+        ]
         for margin in (0.001, 0.9)
     ]
     assert said == ["can't tell", "no difference that matters"]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import tiny_study
+from headstart.config import StudyError
 from headstart.methods import METHODS
 from headstart.methods.moco import MoCo
 from headstart.methods.simclr import SimCLR
@@ -23,7 +24,7 @@ from headstart.methods.simsiam import SimSiam
 from headstart.nn.losses import negative_cosine
 from headstart.recipes import fit_to_pool, resolve_recipe
 from headstart.runtime.run import Dataset, Run
-from headstart.stages.pretrain import pretrain, start
+from headstart.stages.pretrain import check_settings, pretrain, start
 from headstart.store import Entry
 
 torch.set_num_threads(1)
@@ -304,9 +305,9 @@ def test_what_breaks_a_training_is_named_and_its_last_healthy_encoder_kept(
     assert equal(weights(got), weights(entry))
 
 
-def test_settings_known_to_fail_are_said_before_they_cost(tmp_path: Path) -> None:
+def test_settings_known_to_go_badly_are_said_before_they_cost(tmp_path: Path) -> None:
     tell = tiny_study.Spoken()
-    optim = {"name": "adamw", "lr": 0.2, "scale": "none"}
+    optim = {"name": "lars", "lr": 1e-3, "scale": "none"}
     run = tiny_run(
         tmp_path,
         tell=tell,
@@ -315,9 +316,23 @@ def test_settings_known_to_fail_are_said_before_they_cost(tmp_path: Path) -> Non
     )
     info = trained(run, tiny_study.made_data(run, pool=40), "byol").info
     first, second = info["warnings"][:2]
-    assert first.startswith("learning rate 0.2 is sized for LARS, adamw collapses or dies with it")
+    assert first.startswith("learning rate 0.001 is too small for LARS")
     assert second.startswith("BatchNorm over 8 images is noise")
     assert tell.lines[:2] == [f"byol: {first}", f"byol: {second}"]
+
+
+def test_a_learning_rate_that_no_data_can_save_is_refused(tmp_path: Path) -> None:
+    optim = {"name": "adamw", "lr": 0.2, "scale": "none"}
+    run = tiny_run(tmp_path, methods={"byol": {"optim": optim}}, pretrain={"epochs": 1})
+    data = tiny_study.made_data(run, pool=40)
+    with pytest.raises(StudyError, match=r"^methods\.byol\.optim: learning rate 0\.2 is sized"):
+        trained(run, data, "byol")
+    with pytest.raises(StudyError, match="sized for LARS"):
+        check_settings(run, data)
+    # The rate as applied counts: 32 of 256 images bring 0.08 down to 0.01.
+    optim = {"name": "adamw", "lr": 0.08, "scale": "linear"}
+    run = tiny_run(tmp_path, methods={"byol": {"optim": optim}}, pretrain={"epochs": 1})
+    assert trained(run, data, "byol").info["epochs"] == 1
 
 
 # --- resuming ------------------------------------------------------------------------------------

@@ -80,12 +80,12 @@ def _mean(atlas: Atlas, found: Mapping[Cell, Localisation], arm: Arm, which: str
 def _row(
     atlas: Atlas, about: tuple[Arm, str, str], values: Values, untrained: Values, centre: Doubles
 ) -> dict[str, Any]:
-    from headstart.stats.focus import looks, means
+    from headstart.stats.focus import compare_focus, means
 
     arm, name, which = about
     measured = np.isfinite(values["lift"])
     shares = means(values, plan=atlas.plan)
-    compared = looks(values["lift"], untrained["lift"], plan=atlas.plan)
+    compared = compare_focus(values["lift"], untrained["lift"], plan=atlas.plan)
     row: dict[str, Any] = {
         "arm": str(arm),
         "attribution": name,

@@ -16,7 +16,7 @@ from headstart.stages.pretrain.job import Job
 from headstart.stages.pretrain.watch import PretrainWatch
 from headstart.store import Entry
 
-__all__ = ["Job", "pretrain", "start"]
+__all__ = ["Job", "check_settings", "pretrain", "start"]
 
 
 def start(run: Run, seed: int, weights: str) -> Entry:
@@ -40,6 +40,18 @@ def start(run: Run, seed: int, weights: str) -> Entry:
     return entry
 
 
+def check_settings(run: Run, data: Dataset) -> None:
+    """Refuse a study with a method whose settings cannot work, before any other trains.
+
+    Raises:
+        StudyError: the setting and what to change, in one line.
+    """
+    pool = data.pool(run.study.data.train_joins_pool)
+    for method in run.study.methods:
+        recipe, _ = fit_to_pool(resolve_recipe(run.study, method), len(pool))
+        Job(run, data, method, run.study.seeds[0], recipe, pool).settings_warnings()
+
+
 def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> Entry:
     """Train one method on the pool from the start ``begin``, and store its encoder.
 
@@ -53,7 +65,7 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
     if entry.done:
         _forget_checkpoints(entry)  # where the end came between the two
         return entry
-    warnings = [*cuts, *job.known_bad()]
+    warnings = [*cuts, *job.settings_warnings()]
     for line in warnings:
         run.tell.line(f"{method}: {line}")
     batch = f"{method} (seed {seed})", "--batch-size ", job.batch_size

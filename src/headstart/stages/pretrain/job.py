@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from headstart.config import Recipe
+from headstart.config import Recipe, StudyError
 from headstart.data.batches import Order, ViewPairs
 from headstart.engine import Training
 from headstart.methods import METHODS
@@ -14,7 +14,7 @@ from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
 from headstart.runtime.run import Dataset, Run
-from headstart.stats.known_bad import REFUSE, known_bad
+from headstart.stats.settings_risks import settings_risks
 from headstart.types import Ints
 
 
@@ -82,8 +82,15 @@ class Job:
         )
         return network, training
 
-    def known_bad(self) -> list[str]:
-        """Combinations known to fail, said before they cost anything."""
+    def settings_warnings(self) -> list[str]:
+        """What is known to go badly with these settings, one line each.
+
+        Raises:
+            StudyError: settings that no data can save; the line says what to change.
+        """
         optim, batch = self.recipe.optim, self.batch_size
-        lines = known_bad(optim.name, peak_lr(optim, batch), batch, has_batchnorm=True)
-        return [line.removeprefix(REFUSE) for line in lines]
+        risks = settings_risks(optim.name, peak_lr(optim, batch), batch)
+        for risk in risks:
+            if risk.refuse:
+                raise StudyError(f"methods.{self.method}.optim: {risk.line}")
+        return [risk.line for risk in risks]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import tiny_study
-from headstart.bench.rivals import Floor, Product, Turns
+from headstart.bench.timed import Floor, Product, Turns
 from headstart.engine import Engine, Reading
 from headstart.nn.encoder import build_encoder
 from headstart.recipes import resolve_recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from torch import Tensor
 from headstart.engine import Engine, Reading, Training
 
 
-class Rival(Protocol):
+class Timed(Protocol):
     """One of those that take turns."""
 
     name: str
@@ -76,13 +75,13 @@ class Product:
 class Turns:
     """A watcher that lets the others run between two segments of the real training.
 
-    Every round has a segment of the training, then one of each other rival, the first of them
+    Every round has a segment of the training, then one of each other, the first of them
     another in each round; so a machine that grows slower or faster does so for all of them.
-    ``seconds`` holds each rival's segments, ``peak_rss`` and ``peak_gpu`` the most bytes that were
+    ``seconds`` holds everyone's segments, ``peak_rss`` and ``peak_gpu`` the most bytes that were
     held after the training's first segment, before a peer's first.
     """
 
-    def __init__(self, engine: Engine, others: Sequence[Rival], steps: int, rounds: int) -> None:
+    def __init__(self, engine: Engine, others: Sequence[Timed], steps: int, rounds: int) -> None:
         self.device, self.others = engine.device, others
         self.read_every, self.rounds = steps, rounds
         self.seconds: dict[str, list[float]] = {"train": []}
@@ -99,10 +98,10 @@ class Turns:
             if self.device.type == "cuda":
                 self.peak_gpu = torch.cuda.max_memory_allocated(self.device)
         first = done % max(1, len(self.others))
-        for rival in (*self.others[first:], *self.others[:first]):
+        for other in (*self.others[first:], *self.others[:first]):
             begun = time.perf_counter()
-            rival.run(self.read_every)
-            self.seconds.setdefault(rival.name, []).append(time.perf_counter() - begun)
+            other.run(self.read_every)
+            self.seconds.setdefault(other.name, []).append(time.perf_counter() - begun)
         self.since = time.perf_counter()
         return "timed long enough" if done == self.rounds else None
 
@@ -121,6 +120,10 @@ def wait(device: torch.device) -> None:
 
 
 def _peak_rss() -> int:
-    """The most memory that this process has held, in bytes."""
+    """The most memory that this process has held, in bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

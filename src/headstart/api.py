@@ -1,0 +1,165 @@
+"""headstart from Python: what the command line does, with the same defaults, checks and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.arms import UNTRAINED
+from headstart.config import Study, StudyError
+from headstart.layers import FLAGS, Layers, compose_study, flag_layers
+from headstart.results import load_results
+from headstart.store import Entry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from headstart.results import Comparisons, Results
+    from headstart.runtime.run import Tell
+
+Location = str | Path
+
+
+def run(
+    study: Location | None = None,
+    *,
+    out: Location = "runs/study",
+    preset: str = "standard",
+    progress: bool = True,
+    **settings: Any,
+) -> Results:
+    """Compare self-supervised pretraining with supervised training, as ``headstart run`` does.
+
+    The run folder is taken up again where it holds finished work.
+
+    Args:
+        study: a study file (YAML).
+        out: the run folder.
+        preset: quick, standard or paper.
+        progress: whether to say on stderr how far it is.
+        settings: flags of the command line with underscores (``unlabeled=``, ``labeled=``,
+            ``methods=["simclr"]``, ``seeds=[0, 1]``, ``label_fractions=``, ``epochs=`` …), or
+            groups of the study file (``pretrain={"epochs": 200}``).
+
+    Returns:
+        The results, as ``load_results(out)`` gives them.
+
+    Raises:
+        StudyError: the user's mistake, in one line; the same as on the command line.
+    """
+    from headstart.pipeline import run_study
+
+    asked = compose_study(preset, None if study is None else Path(study), _layers(settings))
+    with _watching(progress) as tell:
+        return run_study(asked, Path(out), tell, "headstart.run()").results
+
+
+def explain(run: Location, *, progress: bool = True, **settings: Any) -> Results:
+    """Ask where the networks of a finished run look; nothing is trained again.
+
+    Args:
+        run: the folder of a finished run.
+        progress: whether to say on stderr how far it is.
+        settings: ``attributions=``, ``images=``, ``masks=``, ``device=``, or ``explain={…}``.
+
+    Raises:
+        StudyError: no finished run, or a setting that is none of explaining.
+    """
+    from headstart.pipeline import explain_run
+
+    with _watching(progress) as tell:
+        return explain_run(Path(run), _layers(settings), tell, "headstart.explain()").results
+
+
+def compare(
+    *paths: Location, baseline: Location | None = None, margin: float | None = None
+) -> Comparisons:
+    """Compare stored predictions again, as ``headstart compare`` does.
+
+    Args:
+        paths: one run folder, or two or more CSV files of predictions.
+        baseline: the file to compare with (default: the first).
+        margin: the smallest difference that matters, a share.
+
+    Returns:
+        What ``comparison.json`` holds.
+
+    Raises:
+        StudyError: files that cannot be read or do not fit together.
+    """
+    from headstart.stages.compare import compare_paths
+
+    places = [Path(path) for path in paths]
+    are_files = len(places) > 1 or (bool(places) and places[0].is_file())
+    first = None if baseline is None else Path(baseline)
+    return compare_paths(places, first, margin, are_files=are_files).found
+
+
+def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Module:
+    """The encoder that a method trained: images (B, 3, H, W) in [0, 1] -> features (B, D).
+
+    It normalises inside, lies on the CPU and is in evaluation mode; its ``body`` is the plain timm
+    or torchvision backbone.
+
+    Args:
+        run: the folder of a finished run.
+        method: a method of the run, or ``random`` for the untrained start.
+        seed: which seed's (default: the first).
+
+    Raises:
+        StudyError: no finished run, no such encoder in it, or a damaged file.
+    """
+    from headstart.nn.encoder import build_encoder
+    from headstart.runtime.networks import load_weights
+
+    results = load_results(run)
+    wanted = results.study["seeds"][0] if seed is None else seed
+    architecture = {k: v for k, v in results.study["encoder"].items() if k != "weights"}
+    if method == UNTRAINED.method:
+        return build_encoder(**architecture, seed=wanted).eval()
+    entry = _trained_encoder(Path(run), results, method, wanted)
+    encoder = build_encoder(**architecture)
+    load_weights(encoder.body, entry, "encoder")
+    return encoder.eval()
+
+
+def _trained_encoder(run: Path, results: Results, method: str, seed: int) -> Entry:
+    """The artifact of a pretraining, whole and undamaged."""
+    made = [name.partition("/")[2] for name in results.provenance.seconds if "/" in name]
+    found = [name for name in made if name.rpartition("-")[0] == f"{method}-seed{seed}"]
+    places = [run / "pretrain" / name for name in found if (run / "pretrain" / name).is_dir()]
+    if not places:
+        known = sorted({f"{p.method} (seed {p.seed})" for p in results.pretraining})
+        there = ", ".join(known) or "none"
+        raise StudyError(f"{run}: no encoder of {method} with seed {seed}; there are {there}")
+    entry = Entry(places[0], places[0].name.rpartition("-")[2])
+    fault = entry.fault()
+    if fault:
+        raise StudyError(f"{places[0]}: {fault}; run the study again to make it anew")
+    return entry
+
+
+def _layers(settings: Mapping[str, Any]) -> Layers:
+    """Keyword arguments as layers: flags by their short names, groups of the study file whole."""
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    for name, value in settings.items():
+        if name in FLAGS:
+            layers += flag_layers({name: value})
+        elif name in Study.model_fields:
+            layers.append((name, {name: value}))
+        else:
+            near = get_close_matches(name, [*FLAGS, *Study.model_fields], n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise StudyError(f"{name}: unknown setting{hint}")
+    return layers
+
+
+def _watching(progress: bool) -> AbstractContextManager[Tell | None]:
+    if not progress:
+        return nullcontext()
+    from headstart.terminal import Terminal
+
+    return Terminal()

@@ -1,0 +1,67 @@
+"""Parts of a user's own, registered from outside, go through a whole study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+import headstart
+import tiny_study
+from headstart.attributions import ATTRIBUTIONS, Case, Maps
+from headstart.executors import EXECUTORS
+from headstart.executors.serial import Serial
+from headstart.methods import METHODS
+from headstart.methods.simclr import SimCLR
+from headstart.pipeline import run_study
+
+
+@pytest.fixture(autouse=True)
+def registries_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry in (METHODS, ATTRIBUTIONS, EXECUTORS):
+        monkeypatch.setattr(registry, "entries", dict(registry.entries))
+
+
+def test_toys_and_methods_outside_the_default_study_run_through(bags: Path, tmp_path: Path) -> None:
+    @headstart.register_method("toy")
+    class Toy(SimCLR):
+        title = "Toy & Co"
+
+        def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
+            return super().loss(x2, x1)
+
+    @headstart.register_attribution("toy")
+    def toy(case: Case) -> Maps:
+        return ATTRIBUTIONS["saliency"](case)
+
+    asked: list[object] = []
+
+    @headstart.register_executor("toy")
+    class Noting(Serial):
+        def map(self, work, tasks):  # type: ignore[no-untyped-def]
+            tasks = list(tasks)
+            asked.extend(tasks)
+            return super().map(work, tasks)
+
+    methods = {name: dict(METHODS[name].tiny) for name in ("toy", "vicreg", "barlow_twins")}
+    study = tiny_study.study(
+        bags,
+        methods=methods,
+        label_fractions=[1.0],
+        explain={"images": 9, "pictures": 1, "attributions": ["toy"], "faithfulness_images": 0},
+        engine={"device": "cpu", "precision": "32", "threads": 1, "executor": "toy"},
+    )
+    outcome = run_study(study, tmp_path / "run")
+    assert asked
+    assert {row.method for row in outcome.results.pretraining} == set(methods)
+    assert {row.status for row in outcome.results.pretraining} == {"ok"}
+    assert {row.attribution for row in outcome.results.attribution_similarity} == {"toy"}
+    page = outcome.report_path.read_text(encoding="utf8")
+    for title in ("Toy &amp; Co", "VICReg", "Barlow Twins"):
+        assert title in page
+
+
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(ValueError, match="already a method called 'simclr'"):
+        headstart.register_method("simclr")(SimCLR)
