@@ -44,7 +44,7 @@ def flags() -> list[str]:
     return words
 
 
-def test_python_and_the_command_line_give_the_same_results(bags: Path, tmp_path: Path) -> None:
+def test_python_and_the_command_line_agree(bags: Path, tmp_path: Path) -> None:
     folders = {"unlabeled": bags / "unlabeled", "labeled": bags / "labeled"}
     ours = headstart.run(
         **folders, out=tmp_path / "python" / "run", progress=False, **SETTINGS, **GROUPS

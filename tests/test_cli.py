@@ -295,8 +295,8 @@ def test_a_mistake_through_the_shell() -> None:
     )
     line = mistake((done.returncode, done.stdout, done.stderr))
     assert line == (
-        "--methods: methods: 'mocco' is not one of 'moco', 'simclr', 'simsiam', 'byol'; "
-        "did you mean 'moco'?"
+        "--methods: methods: 'mocco' is not one of 'moco', 'simclr', 'simsiam', 'byol', "
+        "'vicreg', 'barlow_twins'; did you mean 'moco'?"
     )
 
 

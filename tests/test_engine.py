@@ -183,7 +183,7 @@ STEPS = 6
 def pretraining(name: str, optim: Optim | None = None) -> tuple[Method, Training]:
     """A method around a small encoder, on made images."""
     recipe = METHODS[name].recipe("small", 2)
-    heads = tiny_study.HEADS[name] | ({"queue": 20} if name == "moco" else {})
+    heads = dict(METHODS[name].tiny) | ({"queue": 20} if name == "moco" else {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         network = METHODS[name](tiny_study.small_encoder(), STEPS, **(recipe.settings | heads))

@@ -23,7 +23,7 @@ from headstart.reporting import schema
 from headstart.results import Results
 from headstart.runtime.run import Cell
 from headstart.stages.report import Outcome
-from tiny_study import Reopened
+from tiny_study import HEADS, Reopened
 
 torch.set_num_threads(1)
 
@@ -60,7 +60,7 @@ def test_every_arm_is_there_at_every_fraction(finished: Outcome) -> None:
     arms = finished.results.to_json()["arms"]
     expected = {("majority", "majority"), ("supervised", "supervised")}
     expected |= {("random", "linear"), ("random", "knn")}
-    expected |= {(m, p) for m in METHODS for p in ("linear", "knn", "finetune")}
+    expected |= {(m, p) for m in HEADS for p in ("linear", "knn", "finetune")}
     for fraction, labels in ((0.5, 36 + 9), (1.0, 72 + 18)):
         mine = [arm for arm in arms if arm["label_fraction"] == fraction]
         assert {(arm["method"], arm["protocol"]) for arm in mine} == expected
@@ -85,7 +85,7 @@ def test_the_data_are_counted(finished: Outcome) -> None:
 
 def test_pretraining_is_told_in_full(finished: Outcome) -> None:
     told = {row["method"]: row for row in finished.results.to_json()["pretraining"]}
-    assert set(told) == set(METHODS)
+    assert set(told) == set(HEADS)
     assert len({row["start"] for row in told.values()}) == 1
     for row in told.values():
         assert row["steps"] == 12
@@ -139,7 +139,7 @@ def test_comparisons_follow_from_the_table_of_predictions(finished: Outcome) -> 
         return float(np.mean(hits))
 
     rows = finished.results.to_json()["comparisons"]
-    arms = {f"{m}/{p}" for m in METHODS for p in ("linear", "knn", "finetune")}
+    arms = {f"{m}/{p}" for m in HEADS for p in ("linear", "knn", "finetune")}
     assert {(row["arm_a"], row["fraction"]) for row in rows} == {
         (arm, fraction) for arm in arms for fraction in (0.5, 1.0)
     }
