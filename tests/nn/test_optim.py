@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.optim import Lars
 from torch import nn
 
 from headstart.config import Optim
 from headstart.methods import METHODS
 from headstart.methods.base import Method
 from headstart.nn.encoder import build_encoder
-from headstart.nn.optim import LARS, apply_lr, build_optimizer, lr_factor, peak_lr
+from headstart.nn.optim import apply_lr, build_optimizer, lr_factor, peak_lr
 
 torch.set_num_threads(1)  # many small operations: more threads only wait for each other
 
@@ -119,7 +120,7 @@ def test_groups_hold_every_trained_weight_once_with_its_own_decay(method: str, n
         for p in group["params"]:
             key, _ = trained[id(p)]
             decays = optim.decay_norm_and_bias or p.ndim > 1
-            assert group["weight_decay"] == (optim.weight_decay if decays else 0)
+            assert group.get("decay", group["weight_decay"]) == (optim.weight_decay if decays else 0)
             assert group["fixed_lr"] == (method == "simsiam" and key.startswith("predictor."))
     names = {id(p): key for key, p in network.named_parameters()}
     followers = {key for key in names.values() if key.startswith(("f_k.", "target."))}
@@ -143,7 +144,7 @@ def test_only_simsiams_predictor_keeps_its_rate(method: str) -> None:
 
 def test_the_named_optimiser_is_built() -> None:
     network = nn.Linear(3, 2)
-    kinds = {"sgd": torch.optim.SGD, "lars": LARS, "adamw": torch.optim.AdamW}
+    kinds = {"sgd": torch.optim.SGD, "lars": Lars, "adamw": torch.optim.AdamW}
     for name, kind in kinds.items():
         optimizer = build_optimizer(network, Optim(name=name, momentum=0.8), 256)  # type: ignore[arg-type]
         assert isinstance(optimizer, kind)
@@ -168,17 +169,24 @@ def test_a_module_name_that_only_begins_alike_is_not_fixed() -> None:
 # --- steps -------------------------------------------------------------------------------------
 
 
-class SlowLARS:
-    """You 2017, eq. 6 with momentum, in NumPy and double precision."""
+def lars(**settings: object) -> Optim:
+    return Optim(name="lars", scale="none", momentum=0.9, **settings)  # type: ignore[arg-type]
 
-    def __init__(self, lr: float, momentum: float, decay: float, trust: float) -> None:
+
+class SlowLARS:
+    """LARS with momentum as in SimCLR's code, in NumPy and double precision."""
+
+    def __init__(
+        self, lr: float, momentum: float, decay: float, trust: float, all_decay: bool
+    ) -> None:
         self.lr, self.momentum, self.decay, self.trust = lr, momentum, decay, trust
+        self.all_decay = all_decay
         self.velocity: dict[str, np.ndarray] = {}
 
     def step(self, w: dict[str, np.ndarray], g: dict[str, np.ndarray]) -> None:
         for name in w:
             matrix = w[name].ndim > 1
-            update = g[name] + (self.decay if matrix else 0) * w[name]
+            update = g[name] + (self.decay if matrix or self.all_decay else 0) * w[name]
             if matrix:
                 norms = np.sqrt((w[name] ** 2).sum()), np.sqrt((update**2).sum())
                 if all(norms):
@@ -187,17 +195,18 @@ class SlowLARS:
             w[name] = w[name] - self.lr * self.velocity[name]
 
 
-def test_lars_is_its_papers_equation_over_three_steps() -> None:
+@pytest.mark.parametrize(("decay", "all_decay"), [(0.0, False), (0.01, False), (0.3, True)])
+def test_lars_is_simclrs_over_eight_steps(decay: float, all_decay: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = {"conv": (4, 3, 3, 3), "linear": (5, 6), "bias": (6,), "zero": (3, 3)}
     params = {name: torch.randn(*shape, generator=generator) for name, shape in shapes.items()}
     params["zero"].zero_()
     network = nn.ParameterDict({name: nn.Parameter(p) for name, p in params.items()})
-    optim = Optim(name="lars", lr=0.7, scale="none", momentum=0.9, weight_decay=0.01)
+    optim = lars(lr=0.7, weight_decay=decay, decay_norm_and_bias=all_decay)
     optimizer = build_optimizer(network, optim, 64)
-    slow = SlowLARS(0.7, 0.9, 0.01, 1e-3)
+    slow = SlowLARS(0.7, 0.9, decay, 1e-3, all_decay)
     weights = {name: p.double().numpy() for name, p in params.items()}
-    for _ in range(3):
+    for _ in range(8):
         gradients = {n: torch.randn(*shape, generator=generator) for n, shape in shapes.items()}
         for name, p in network.items():
             p.grad = gradients[name].clone()
@@ -214,7 +223,7 @@ def test_lars_moves_a_layer_by_the_trusted_share_of_its_length() -> None:
         length = float(w.detach().norm())
         before = w.detach().clone()
         w.grad = torch.randn(8, 8) * size
-        LARS([w], lr=2.0, momentum=0.9).step()
+        build_optimizer(nn.ParameterList([w]), lars(lr=2.0, weight_decay=0.0), 1).step()
         assert float((w.detach() - before).norm()) == pytest.approx(2e-3 * length, rel=1e-4)
 
 
@@ -222,11 +231,12 @@ def test_lars_leaves_alone_what_has_no_gradient_and_goes_on_from_a_checkpoint() 
     def run(stop: int | None) -> torch.Tensor:
         torch.manual_seed(0)
         w, still = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.ones(2, 2))
-        optimizer = LARS([w, still], lr=0.5, weight_decay=0.1)
+        network = nn.ParameterList([w, still])
+        optimizer = build_optimizer(network, lars(lr=0.5, weight_decay=0.1), 1)
         for step in range(4):
             if step == stop:
                 state = optimizer.state_dict()
-                optimizer = LARS([w, still], lr=0.1)
+                optimizer = build_optimizer(network, lars(lr=0.1), 1)
                 optimizer.load_state_dict(state)
             w.grad = torch.full((4, 4), float(step + 1))
             optimizer.step()

@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
+from timm.optim import Lars
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headstart.config import Optim
 
-
-class LARS(Optimizer):
-    """SGD whose step is scaled a layer at a time (You 2017, eq. 6), as SimCLR and BYOL use it.
-
-    Vectors (biases and BatchNorm) take a plain SGD step. ``trust`` is the paper's η.
-    """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 1e-3,
-    ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
-        super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                update = p.grad.add(p, alpha=group["weight_decay"])
-                if p.ndim > 1:
-                    update = update * _trust_ratio(p, update, group["trust"])
-                state = self.state[p]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                velocity = state["momentum_buffer"]
-                velocity.mul_(group["momentum"]).add_(update)
-                p.add_(velocity, alpha=-group["lr"])
-
-
-def _trust_ratio(p: Tensor, update: Tensor, trust: float) -> Tensor:
-    weight, gradient = p.norm(), update.norm()
-    usable = (weight > 0) & (gradient > 0)
-    return torch.where(usable, trust * weight / gradient.clamp_min(1e-12), torch.ones_like(weight))
+TRUST = 1e-3  # LARS's η, as SimCLR and BYOL set it
 
 
 def build_optimizer(module: nn.Module, optim: Optim, batch_size: int) -> Optimizer:
@@ -79,10 +40,38 @@ def build_optimizer(module: nn.Module, optim: Optim, batch_size: int) -> Optimiz
         for (decayed, is_fixed), members in groups.items()
     ]
     if optim.name == "lars":
-        return LARS(params, lr=peak, momentum=optim.momentum)
+        return _lars(params, optim)
     if optim.name == "adamw":
         return torch.optim.AdamW(params, lr=peak, fused=True)
     return torch.optim.SGD(params, lr=peak, momentum=optim.momentum, fused=True)
+
+
+def _lars(groups: list[dict[str, Any]], optim: Optim) -> Optimizer:
+    """LARS (You 2017) as the code of SimCLR and BYOL has it: vectors take a plain SGD step.
+
+    timm adds the weight decay after it has measured the gradient, and divides by ‖∇‖ + λ‖w‖ instead
+    of ‖∇ + λw‖; so the decay is added here, and timm is given none. A parameter's gradient holds
+    its decay after a step.
+    """
+    split = []
+    for group in groups:
+        for matrices in (True, False):
+            members = [p for p in group["params"] if (p.ndim > 1) == matrices]
+            own = {"weight_decay": 0.0, "decay": group["weight_decay"], "always_adapt": matrices}
+            if members:
+                split.append({**group, **own, "params": members})
+    lr, momentum = groups[0]["lr"], optim.momentum
+    optimizer: Optimizer = Lars(split, lr=lr, momentum=momentum, trust_coeff=TRUST, eps=0.0)
+    optimizer.register_step_pre_hook(_add_decay)
+    return optimizer
+
+
+@torch.no_grad()
+def _add_decay(optimizer: Optimizer, *_: object) -> None:
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            if p.grad is not None:
+                p.grad.add_(p, alpha=group["decay"])
 
 
 def peak_lr(optim: Optim, batch_size: int) -> float:
