@@ -12,6 +12,8 @@ import csv
 import io
 import json
 import os
+import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +24,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from pycocotools import mask as coco
 
 from headstart.config import StudyError
 from headstart.data.cache import Progress
-from headstart.data.decode import EXTENSIONS, MAX_PIXELS
+from headstart.data.decode import EXTENSIONS, MAX_PIXELS, own_size_limit
 from headstart.data.scan import Found
 from headstart.types import Doubles, Ints, Strings
 
 MAX_BYTES = 2**29  # of a JSON or CSV file
+MAX_OUTLINE = 2_000_000  # pixels along a polygon
 SHAPE_TOLERANCE = 0.02  # a mask may be smaller than its image, but not of another shape
 Foreground = npt.NDArray[np.bool_]  # (H0, W0)
 Reader = Callable[[tuple[int, int]], Foreground]  # from an image's (width, height)
@@ -212,7 +216,7 @@ def _own_mask(
 def _image_size(source: Path, path: Path) -> tuple[int, int]:
     """Width and height of an image turned upright, from its header."""
     try:
-        with Image.open(path) as image:
+        with own_size_limit(), Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception as error:
@@ -266,7 +270,7 @@ def _png_reader(folder: Path, path: Path) -> Reader:
     def read(size: tuple[int, int]) -> Foreground:
         name = path.relative_to(folder).as_posix()
         try:
-            with Image.open(path) as image:
+            with own_size_limit(), Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise _wrong(folder, f"'{name}' has {image.width} x {image.height} pixels")
                 upright = ImageOps.exif_transpose(image)
@@ -427,12 +431,16 @@ def _add_annotation(mask: Foreground, row: dict[str, Any], source: Path, name: s
     if isinstance(outline, dict):
         mask |= _run_lengths(outline, mask.shape, source, name)
     elif isinstance(outline, list) and outline:
-        _fill_polygons(mask, outline, source, name)
+        mask |= _polygons(outline, mask.shape, source, name)
     else:
         _fill_box(mask, _box(source, f"'{name}'", row.get("bbox")))
 
 
-def _fill_polygons(mask: Foreground, outline: list[Any], source: Path, name: str) -> None:
+def _polygons(
+    outline: list[Any], shape: tuple[int, ...], source: Path, name: str
+) -> Foreground:
+    """(H, W): what lies inside any of the polygons, as COCO's own tools draw them."""
+    polygons = []
     for polygon in outline:
         try:
             points = np.array(polygon, dtype=np.float64)
@@ -440,24 +448,12 @@ def _fill_polygons(mask: Foreground, outline: list[Any], source: Path, name: str
             raise _wrong(source, f"'{name}': a polygon is a list of numbers") from error
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
             raise _wrong(source, f"'{name}': a polygon is x, y of three points or more")
-        _fill_polygon(mask, np.clip(points, -1e6, 1e6).reshape(-1, 2))
-
-
-def _fill_polygon(mask: Foreground, corners: Doubles) -> None:
-    """True in every pixel whose centre lies inside the polygon of ``corners`` (n, 2), x and y.
-
-    A row's pixels are inside between its odd and its even crossing of the outline.
-    """
-    (x, y), (next_x, next_y) = corners.T, np.roll(corners, -1, axis=0).T
-    first, last = np.clip(np.ceil([y.min() - 0.5, y.max() - 0.5]), 0, len(mask)).astype(int)
-    for row in range(first, last):
-        level = row + 0.5
-        crosses = np.flatnonzero((y <= level) != (next_y <= level))
-        share = (level - y[crosses]) / (next_y[crosses] - y[crosses])
-        at = np.sort(x[crosses] + share * (next_x[crosses] - x[crosses]))
-        ends = np.clip(np.ceil(at - 0.5), 0, mask.shape[1]).astype(int)
-        for left, right in ends.reshape(-1, 2).tolist():
-            mask[row, left:right] = True
+        corners = points.reshape(-1, 2)
+        # Drawing takes memory for every pixel of the outline.
+        if np.abs(corners - np.roll(corners, 1, axis=0)).sum() > MAX_OUTLINE:
+            raise _wrong(source, f"'{name}': a polygon is longer than {MAX_OUTLINE} pixels")
+        polygons.append(points.tolist())
+    return _decoded(coco.merge(coco.frPyObjects(polygons, *shape)))
 
 
 def _run_lengths(
@@ -467,31 +463,39 @@ def _run_lengths(
     counts, size = outline.get("counts"), outline.get("size")
     if size != list(shape):
         raise _wrong(source, f"'{name}': run lengths of size {size!r:.40}, not {list(shape)}")
-    given = _unpacked(counts) if isinstance(counts, str) else counts
-    runs = given if isinstance(given, list) else [-1]
-    whole = all(type(run) is int and run >= 0 for run in runs)
-    if not whole or sum(runs) != shape[0] * shape[1]:
-        raise _wrong(source, f"'{name}': the run lengths do not add up to its pixels")
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, runs).reshape(shape[1], shape[0]).T
+    if isinstance(counts, str) and _fills(counts, shape[0] * shape[1]):
+        return _decoded({"size": size, "counts": counts.encode()})
+    if (
+        isinstance(counts, list)
+        and all(type(run) is int and run >= 0 for run in counts)
+        and sum(counts) == shape[0] * shape[1]
+    ):
+        return _decoded(coco.frPyObjects(outline, *shape))
+    raise _wrong(source, f"'{name}': the run lengths do not add up to its pixels")
 
 
-def _unpacked(text: str) -> list[int]:
-    """COCO's short form: five bits a letter from '0' on, lowest first, bit 6 says more follow; from
-    the fourth run on, each is the difference to the run two before. −1 marks a broken text.
+def _fills(counts: str, pixels: int) -> bool:
+    """Whether packed run lengths add up to a number of pixels.
+
+    pycocotools refuses runs that are too long for the size. It does not refuse runs that are too
+    short, and leaves the rest of the mask undefined; those must fit one pixel less too.
     """
-    runs: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > 60:
-            return [-1]
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    return runs if shift == 0 else [-1]
+    # Of five bits each; with more than six of them a run could not be a number of pixels.
+    if not re.fullmatch("([P-o]{0,5}[0-O])*", counts):
+        return False
+    return _fits(counts, pixels) and not _fits(counts, pixels - 1)
+
+
+def _fits(counts: str, pixels: int) -> bool:
+    try:
+        _decoded({"size": [pixels, 1], "counts": counts.encode()})
+    except ValueError:
+        return False
+    return True
+
+
+def _decoded(runs: dict[str, Any]) -> Foreground:
+    with warnings.catch_warnings():
+        # pycocotools 2.0.11 makes its array in a way that NumPy 2 means to end.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return np.asarray(coco.decode(runs), dtype=bool)
