@@ -322,12 +322,34 @@ def test_a_file_system_without_locks_is_said(
     def none(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(store_module.fcntl, "flock", none)
+    monkeypatch.setattr("fcntl.flock", none)
     told: list[str] = []
     with locked(tmp_path, told.append):
         assert told == [
             f"{tmp_path}: cannot be locked (No locks available); start no second run in this folder"
         ]
+
+
+def test_a_folder_that_cannot_be_written_is_not_taken_for_one_without_locks(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OSError, match=r"\.lock"), locked(tmp_path):
+        pass
+
+
+def test_make_works_once_and_keeps_what_the_work_says(tmp_path: Path) -> None:
+    entry = Store(tmp_path).entry("index", "images", {})
+    calls: list[int] = []
+
+    def work() -> dict[str, int]:
+        (entry.folder / "part").write_text("…")
+        calls.append(1)
+        time.sleep(0.02)
+        return {"rows": 3}
+
+    assert entry.make(work).info == {"rows": 3}
+    assert 0.02 <= entry.seconds < 10
+    assert Store(tmp_path).entry("index", "images", {}).make(work).done
+    assert calls == [1]
 
 
 def test_a_finished_store_finds_what_is_whole_and_makes_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
-"""Files that are whole or not there, and digests that show when one was changed."""
+"""Files that are whole or not there, digests that show a change, and locks between processes."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
@@ -32,3 +36,22 @@ def digest(path: Path) -> str:
     """SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lock(path: Path, on_wait: Callable[[], None]) -> AbstractContextManager[object]:
+    """Take the lock file ``path``; it is given back at the end of the ``with`` block.
+
+    Where another process holds it, ``on_wait`` is called once, and the lock is waited for. The
+    system frees it when its process ends, however it ends.
+
+    Raises:
+        OSError: the file cannot be opened (the error then has a ``filename``), or the file system
+            has no locks.
+    """
+    # Without the fallback, which a killed process would leave behind.
+    held = FileLock(path, fallback_to_soft=False, preserve_lock_file=True)
+    try:
+        return held.acquire(blocking=False)
+    except Timeout:
+        on_wait()
+    return held.acquire(poll_interval=0.2)

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-# Ctrl-C; what schedulers and `kill` send; SLURM's warning before a requeue; a lost terminal.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+# Ctrl-C; what schedulers and `kill` send; SLURM's warning before a requeue; a lost terminal. The
+# last two are not on every system.
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+SIGNALS = tuple(signal.Signals[name] for name in _NAMES if hasattr(signal, name))
 
 
 class Interrupted(BaseException):
@@ -89,7 +91,7 @@ def _hear(number: int, _: FrameType | None) -> None:
         os.kill(os.getpid(), number)
         return
     if asked():
-        if number == _state.number == signal.SIGHUP:
+        if number == _state.number and signal.Signals(number).name == "SIGHUP":
             return
         os._exit(128 + number)
     _state.number = number

@@ -12,18 +12,17 @@ something that is no longer there is named, and made anew.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from headstart import interrupt
-from headstart.files import digest, write_bytes
+from headstart.files import digest, lock, write_bytes
 
 # Raised by one when a stage comes to compute something else from the same settings.
 VERSIONS = {
@@ -85,6 +84,20 @@ class Entry:
         }
         stored["digest"] = _hash(json.loads(json.dumps(stored, allow_nan=False)))
         write_json(self.folder / DONE, stored)
+
+    def make(self, work: Callable[[], Mapping[str, Any]]) -> Entry:
+        """Make the artifact, unless it is whole.
+
+        Args:
+            work: writes the files into ``folder``, and returns what becomes ``info``.
+
+        Returns:
+            This entry, now done.
+        """
+        if not self.done:
+            started = time.perf_counter()
+            self.finish(work(), started)
+        return self
 
     def fault(self) -> str | None:
         """What keeps a finished artifact from being used; None where it is as it was left."""
@@ -194,24 +207,19 @@ def locked(root: Path, tell: Callable[[str], None] = _nobody) -> Iterator[None]:
 
     The kernel releases the lock when its process ends, however it ends.
     """
-    with (root / ".lock").open("a") as handle:
-        told = False
-        while not _lock(handle, root, tell):
-            if not told:
-                tell(f"{root}: another run is at work in this folder; waiting for it to end")
-            told = True
-            time.sleep(0.2)
+
+    def waiting() -> None:
+        tell(f"{root}: another run is at work in this folder; waiting for it to end")
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock(root / ".lock", waiting))
+        except OSError as error:
+            if error.filename is not None:  # the file cannot be opened at all
+                raise
+            # Some network file systems have no locks.
+            tell(f"{root}: cannot be locked ({error.strerror}); start no second run in this folder")
         yield
-
-
-def _lock(handle: IO[str], root: Path, tell: Callable[[str], None]) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # some network file systems know no locks
-        tell(f"{root}: cannot be locked ({error.strerror}); start no second run in this folder")
-    return True
 
 
 def _hash(value: Any) -> str:

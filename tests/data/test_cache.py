@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -579,13 +578,19 @@ def test_who_waits_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
     name = f"{SIDE}px-{identity(files)[:16]}.lock"
     said: list[str] = []
-    with (tmp_path / "cache" / name).open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    script = (
+        "import sys, time, filelock\n"
+        "with filelock.FileLock(sys.argv[1]):\n    print('locked', flush=True)\n    time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "cache" / name)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
 
         def hear(line: str) -> None:
             said.append(line)
-            fcntl.flock(other, fcntl.LOCK_UN)
+            other.kill()
 
+        assert other.stdout
+        assert other.stdout.readline() == b"locked\n"
         check(open_cache(files, SIDE, tmp_path / "cache", line=hear), files)
     assert said == ["waiting for another process that reads these images"]
 

@@ -9,7 +9,6 @@ was written is named, thrown away and made anew.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from headstart.config import StudyError
 from headstart.data.scan import Found
 from headstart.data.worker import Task
 from headstart.data.workers import Row, decode_files
+from headstart.files import lock, write_bytes
 
 Progress = Callable[[str, int, int], None]
 Line = Callable[[str], None]
@@ -41,6 +41,7 @@ BLOCK = 512  # images between two records on disk
 CHECKED = 512 * 2**20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COLUMNS = ("aspect", "digest", "reason", "crc")  # of what is known of each image
+WAITING = "waiting for another process that reads these images"
 _PASSING = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system's, not the image's
 
 
@@ -87,7 +88,7 @@ def open_cache(
             if not (_again(files, cache) and os.access(home.path, os.W_OK)):
                 return cache
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / f"{home.path.name}.lock", tell):
+        with lock(folder / f"{home.path.name}.lock", lambda: tell(WAITING)):
             try:
                 _look_again(files, home)
                 return home.read()
@@ -116,17 +117,6 @@ def identity(files: Sequence[Found]) -> str:
             state = (-1, -1)
         digest.update(repr((file.id, *state)).encode("utf8", "backslashreplace"))
     return digest.hexdigest()
-
-
-@contextmanager
-def _locked(path: Path, tell: Line) -> Iterator[None]:
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("waiting for another process that reads these images")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def allocate(file: int, size: int) -> None:
@@ -232,7 +222,7 @@ class _Home:
         return pixels
 
     def task(self, pixels: np.memmap[Any, np.dtype[np.uint8]]) -> Task:
-        """What its workers are told."""
+        """What its workers need to know."""
         return Task(os.path.abspath(self.pixels), int(pixels.offset), self.shape[-1])
 
     def finish(self, rows: Sequence[Row]) -> None:
@@ -359,15 +349,10 @@ def _block(home: _Home, number: int) -> Path:
 
 
 def _write_sealed(path: Path, value: dict[str, Any], **head: Any) -> None:
-    """Two lines of JSON: ``head`` with the SHA-256 of the second line, and ``value``.
-
-    Written to a temporary name and moved into place: there is no half a file.
-    """
+    """Two lines of JSON: ``head`` with the SHA-256 of the second line, and ``value``."""
     second = json.dumps(value)
     first = json.dumps({**head, "sha256": hashlib.sha256(second.encode()).hexdigest()})
-    part = path.with_suffix(".part")
-    part.write_text(f"{first}\n{second}", encoding="utf8")
-    os.replace(part, path)
+    write_bytes(path, f"{first}\n{second}".encode())
 
 
 def _unsealed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,8 +45,6 @@ _TURNS = {
 _LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _STRIP = 1 << 22  # pixels worked on at a time where a copy of the whole picture would be too much
 
-Image.MAX_IMAGE_PIXELS = None  # our own limit above is stricter, and does not only warn
-
 
 @dataclass(frozen=True)
 class Decoded:
@@ -61,6 +60,20 @@ class Decoded:
     """Equal for copies, whatever S is. For JPEG the SHA-256 of the compressed picture and its
     orientation, so other metadata play no part; else of the full-size RGB pixels and their shape,
     so a copy in another lossless format is a copy too."""
+
+
+@contextmanager
+def own_size_limit() -> Iterator[None]:
+    """Switch off Pillow's limit on the size of a picture while the block opens one.
+
+    ``MAX_PIXELS`` takes its place; Pillow's own only warns up to twice its size.
+    """
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def decode(path: Path, side: int) -> Decoded | str:
@@ -84,7 +97,7 @@ def decode(path: Path, side: int) -> Decoded | str:
 def _decoded(path: Path, side: int) -> Decoded | str:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
         return "not a file"
-    with Image.open(path, formats=_formats()) as image:
+    with own_size_limit(), Image.open(path, formats=_formats()) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             return f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 import warnings
@@ -87,9 +86,12 @@ def say(answers: BinaryIO, value: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _limit(kind: int, most: int) -> None:
-    """A limit of the system, where it knows of it."""
-    with contextlib.suppress(OSError, ValueError):
+def _limit(name: str, most: int) -> None:
+    """Set a limit such as ``RLIMIT_AS`` for this process, where the system has it."""
+    with contextlib.suppress(OSError, ValueError, ImportError, AttributeError):
+        import resource  # POSIX only
+
+        kind = getattr(resource, name)
         hard = resource.getrlimit(kind)[1]
         if hard != resource.RLIM_INFINITY:
             most = min(most, hard)
@@ -107,8 +109,8 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as answers:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
-        _limit(resource.RLIMIT_AS, task.memory)
-        _limit(resource.RLIMIT_CORE, 0)
+        _limit("RLIMIT_AS", task.memory)
+        _limit("RLIMIT_CORE", 0)
         say(answers, READY)
         os.dup2(nowhere, 2)
         work(task, sys.stdin.buffer, answers)

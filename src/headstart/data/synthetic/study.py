@@ -18,6 +18,7 @@ from numpy.random import default_rng
 from headstart.data.synthetic.backgrounds import BACKGROUNDS
 from headstart.data.synthetic.picture import LARGEST_SIDE, draw_bag
 from headstart.data.synthetic.shapes import CLASSES
+from headstart.files import write_bytes
 
 REFERENCE_COUNTS: tuple[int, ...] = (445, 1285, 360, 1097, 325, 351, 108, 1812, 636)
 """Labelled images a class in the study of real bags; the pool is drawn with these odds."""
@@ -213,6 +214,4 @@ def _write(folder: Path, spec: BagsSpec, progress: Callable[[int, int], None] | 
         for entry in entries
     ]
     record = {"version": VERSION, "spec": asdict(spec), "images": images}
-    temporary = folder / "bags.json.tmp"
-    temporary.write_text(json.dumps(record, indent=1), encoding="utf8")
-    os.replace(temporary, folder / "bags.json")
+    write_bytes(folder / "bags.json", json.dumps(record, indent=1).encode())

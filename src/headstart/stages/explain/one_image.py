@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from headstart.arms import Arm
 from headstart.config import StudyError
 from headstart.data.decode import decode
 from headstart.data.views import centre_views
+from headstart.files import write_bytes
 from headstart.runtime.run import Classifiers, Dataset, Run
 from headstart.stages.explain.maps import Bools, networks_of, reference
 from headstart.stages.explain.pictures import Column, coloured, draw_sheet
@@ -148,9 +149,9 @@ def _maps(
 
 def _save_arrays(run: Run, explained: ExplainedImage, maps: Floats, photo: Floats) -> None:
     """``maps`` (A, K, H, W), what they explain, and the picture (3, H, W) they were made of."""
-    part = explained.arrays.with_suffix(".part.npz")
+    content = io.BytesIO()
     np.savez(
-        part,
+        content,
         allow_pickle=False,
         arms=np.array([str(arm) for arm in explained.arms]),
         attributions=np.array(run.study.explain.attributions),
@@ -162,7 +163,7 @@ def _save_arrays(run: Run, explained: ExplainedImage, maps: Floats, photo: Float
         converged=explained.converged,
         picture=photo,
     )
-    os.replace(part, explained.arrays)
+    write_bytes(explained.arrays, content.getbuffer())
 
 
 def _marks(converged: Bools) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ before is lost in the colours, so ``scale`` tells it.
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from headstart.files import write_bytes
 from headstart.types import Floats
 
 SIDE = 104  # pixels of a picture, as wide as the page shows it
@@ -123,7 +124,7 @@ def _eroded(mask: Bools) -> Bools:
 
 
 def _save(image: Image.Image, path: Path) -> Path:
-    part = path.with_suffix(".part")
-    image.save(part, "PNG", optimize=True)
-    os.replace(part, path)
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    write_bytes(path, content.getbuffer())
     return path
