@@ -328,7 +328,7 @@ def test_a_schedulers_variables_change_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_ends_of_epochs_cost_at_most_a_hundredth(tmp_path: Path) -> None:
-    asked = replace(training(Line(), 10), epoch_steps=1)
+    asked = replace(training(Line(), 10), steps_per_epoch=1)
     checkpoints = engine.Checkpoints(asked, Notes(), tmp_path, 60.0, print)
     zero = torch.zeros(())
     checkpoints.saved -= 40
@@ -388,7 +388,7 @@ def test_checkpoints_are_written_when_due_and_never_half(
 
 
 def test_ends_of_epochs_are_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = replace(training(Line(), 10), epoch_steps=4, batch=killed_at(9, points))
+    asked = replace(training(Line(), 10), steps_per_epoch=4, batch=killed_at(9, points))
     with pytest.raises(PowerCutError):
         Engine(CPU).fit(asked, Notes(), tmp_path, checkpoint_minutes=60)
     assert not list(tmp_path.iterdir())  # two epochs within 30 s

@@ -203,15 +203,15 @@ class Removes(tiny_study.Spoken):
 def test_a_run_folder_that_is_taken_away(bags: Path, tmp_path: Path, no_page: None) -> None:
     with pytest.raises(OSError, match=r"run") as caught:
         run_study(small(bags), tmp_path / "run", Removes(tmp_path / "run"))
-    line = faults.told(caught.value)
+    line = faults.machine_fault(caught.value)
     assert line
     assert "it is gone; was it moved or removed while the study ran?" in line
 
 
 def test_faults_of_ours_are_not_told_as_faults_of_the_machine() -> None:
-    assert faults.told(ValueError("wrong shape")) is None
-    assert faults.told(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
-    assert faults.told(OSError("no number")) is None
+    assert faults.machine_fault(ValueError("wrong shape")) is None
+    assert faults.machine_fault(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+    assert faults.machine_fault(OSError("no number")) is None
 
 
 # --- moved, and without its images ---------------------------------------------------------------
@@ -338,7 +338,7 @@ def test_memory_that_was_enough_until_now_is_no_reason_for_another_batch(
     data = tiny_study.made_data(run, pool=40)
     with pytest.raises(MemoryError) as caught:
         pipeline.pretrain(run, data, "simclr", 0, pipeline.start(run, 0, "random"))
-    assert "run the same command again" in str(faults.told(caught.value))
+    assert "run the same command again" in str(faults.machine_fault(caught.value))
     entry = pipeline.pretrain(run, data, "simclr", 0, pipeline.start(run, 0, "random"))
     assert entry.info["status"] == "ok"
     assert len(steps) == 2 + 1 + entry.info["steps"] - 2  # two kept, one failed, the rest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.faults import GO_ON, told
+from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
 
 if TYPE_CHECKING:
@@ -388,11 +388,11 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         raise StudyError(f"--json {json}: no folder {json.parent}")  # before minutes of measuring
     terminal = Terminal()
     with terminal:
-        found = measure(study, Options(method, data, peer, rounds), out, terminal)
-    terminal.show(bench_table(found))
-    terminal.line(limit(found))
+        results = measure(study, Options(method, data, peer, rounds), out, terminal)
+    terminal.show(bench_table(results))
+    terminal.line(limit(results))
     if json is not None:
-        write_json(json, found)
+        write_json(json, results)
 
 
 @app.command()
@@ -460,7 +460,7 @@ def _explain(error: Exception) -> tuple[int, str | None]:
     if isinstance(error, usage_error):
         line = " ".join(error.format_message().split())
         return 2, f"{line} (headstart --help lists what there is)"
-    return 1, told(error)
+    return 1, machine_fault(error)
 
 
 def _run(study: Study, out: Path, *, json: bool) -> int:

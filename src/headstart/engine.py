@@ -38,7 +38,7 @@ class Training:
     lr_factor: Callable[[int], float]
     steps: int
     seed: int
-    epoch_steps: int | None = None
+    steps_per_epoch: int | None = None
     """At the ends of epochs checkpoints are written sooner."""
 
 
@@ -178,9 +178,13 @@ class Checkpoints:
         Raises:
             Interrupted: a signal asked for the end.
         """
-        epoch_steps = self.training.epoch_steps
+        steps_per_epoch = self.training.steps_per_epoch
         sooner = max(EPOCH_SECONDS, COST * self.cost)
-        wait = min(self.every, sooner) if epoch_steps and step % epoch_steps == 0 else self.every
+        wait = (
+            min(self.every, sooner)
+            if steps_per_epoch and step % steps_per_epoch == 0
+            else self.every
+        )
         if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()

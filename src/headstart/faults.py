@@ -21,7 +21,7 @@ _DISK = {
 }
 
 
-def told(error: Exception) -> str | None:
+def machine_fault(error: Exception) -> str | None:
     """The line for a fault of the machine; None for anything else, which is a fault of ours."""
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""

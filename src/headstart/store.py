@@ -26,12 +26,12 @@ from headstart.files import digest, lock, write_bytes
 
 # Raised by one when a stage comes to compute something else from the same settings.
 VERSIONS = {
-    "index": 2,
+    "index": 3,
     "pretrain": 2,
     "extract": 1,
     "classify": 2,
     "evaluate": 1,
-    "explain": 4,
+    "explain": 5,
     "gates": 1,
     "compare": 3,
 }
@@ -109,11 +109,11 @@ class Entry:
             return f"{DONE} is damaged"
         if written != _hash(stored) or stored["key"] != self.key:
             return f"{DONE} is damaged"
-        found = self._files()  # names that lead elsewhere are not followed
+        present = self._files()  # names that lead elsewhere are not followed
         for name, known in files.items():
-            if name not in found:
+            if name not in present:
                 return f"{name} is missing"
-            if digest(found[name]) != known:
+            if digest(present[name]) != known:
                 return f"{name} is damaged"
         for entry in self.inputs:
             if entry.content != inputs.get(entry.key):

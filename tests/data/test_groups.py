@@ -16,7 +16,7 @@ from headstart.data.groups import partners, read_groups
 from headstart.data.near import Pairs
 from headstart.data.partition import place_groups, quota
 from headstart.data.scan import Found
-from headstart.data.splits import Indexed, Kin, sort_images
+from headstart.data.splits import Indexed, Related, sort_images
 
 
 def labelled(*names: str, split: str = "") -> list[Found]:
@@ -241,7 +241,7 @@ def sort(
     digests: list[str] | None = None,
 ) -> Indexed:
     digests = digests or [f"{i:04d}" for i in range(len(files))]
-    return sort_images(files, digests, Data(), 0, Kin(near, groups))
+    return sort_images(files, digests, Data(), 0, Related(near, groups))
 
 
 def splits(indexed: Indexed) -> dict[str, str]:

@@ -69,9 +69,9 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
     folder = options.data or _draw_photos(study, out, tell)
     data, paths = _read(run, folder)
     job = _job(run, data, options.method)
-    found = _parts(run, job, paths, _encoder(run))
+    results = _parts(run, job, paths, _encoder(run))
     tell.line("timing the training in turns with the bare network")
-    return found | _race(job, folder, options) | _machine(run, job, options)
+    return results | _race(job, folder, options) | _machine(run, job, options)
 
 
 def _draw_photos(study: Study, out: Path, tell: Tell) -> Path:
@@ -178,18 +178,18 @@ def _steps_in(seconds: float, floor: Floor) -> int:
 
 def _rates(seconds: Mapping[str, Doubles], images: int) -> dict[str, Any]:
     """Medians over the rounds; a ratio is taken within each round, then its median."""
-    found: dict[str, Any] = {"train_images_per_s": float(images / np.median(seconds["train"]))}
+    results: dict[str, Any] = {"train_images_per_s": float(images / np.median(seconds["train"]))}
     for name in ("floor", "peer"):
         ratios = seconds[name] / seconds["train"] if name in seconds else None
         rate = float(images / np.median(seconds[name])) if name in seconds else None
-        found[f"{name}_images_per_s"] = rate
+        results[f"{name}_images_per_s"] = rate
         key = f"ratio_to_{name}"
         # The training's rate over the peer's, and over the floor's: above 1 it is the faster one.
-        found[key] = None if ratios is None else float(np.median(ratios))
-        found[f"{key}_range"] = (
+        results[key] = None if ratios is None else float(np.median(ratios))
+        results[f"{key}_range"] = (
             None if ratios is None else [float(ratios.min()), float(ratios.max())]
         )
-    return found
+    return results
 
 
 def _machine(run: Run, job: Job, options: Options) -> dict[str, Any]:

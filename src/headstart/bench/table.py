@@ -24,34 +24,34 @@ ROWS = (
 )
 
 
-def bench_table(found: Mapping[str, Any]) -> Table:
+def bench_table(results: Mapping[str, Any]) -> Table:
     """The measured figures; what was not measured has no row."""
     from rich import box
     from rich.table import Table
 
     title = (
-        f"{found['method']}, {found['backbone']} at {found['image_size']} px, batch "
-        f"{found['batch_size']}, {found['precision']}, {found['device']}"
+        f"{results['method']}, {results['backbone']} at {results['image_size']} px, batch "
+        f"{results['batch_size']}, {results['precision']}, {results['device']}"
     )
     table = Table(box=box.SIMPLE_HEAD, title=title)
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("unit")
     for key, what, unit in ROWS:
-        value = found[key]
+        value = results[key]
         if value is not None:
             value = value / 1e6 if unit == "MB" else value
             shown = f"{value:,.2f}" if unit == "×" else f"{value:,.{1 if value < 100 else 0}f}"
-            table.add_row(what.format(peer=found["peer"]), shown, unit)
+            table.add_row(what.format(peer=results["peer"]), shown, unit)
     return table
 
 
-def limit(found: Mapping[str, Any]) -> str:
+def limit(results: Mapping[str, Any]) -> str:
     """One plain sentence on what the training waits for."""
-    ratio = found["ratio_to_floor"]
-    views = 2 * found["train_images_per_s"] / found["views_per_s"]
-    if found["device"] == "cpu":
-        views /= found["threads"]
+    ratio = results["ratio_to_floor"]
+    views = 2 * results["train_images_per_s"] / results["views_per_s"]
+    if results["device"] == "cpu":
+        views /= results["threads"]
     around = max(0.0, 1 - ratio)
     if around <= 0.05:
         return (

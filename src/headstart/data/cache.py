@@ -266,8 +266,8 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
     done = sum(len(block) for block in kept.values())
     missing = ((i, files[i].path) for i in range(len(files)) if i // BLOCK not in kept)
     blocks: defaultdict[int, list[Row]] = defaultdict(list)
-    for found in decode_files(missing, home.task(pixels)):
-        row = _settled(found, pixels)
+    for decoded in decode_files(missing, home.task(pixels)):
+        row = _settled(decoded, pixels)
         rows[row.row] = row
         number = row.row // BLOCK
         blocks[number].append(row)
@@ -300,9 +300,9 @@ def _look_again(files: Sequence[Found], home: _Home) -> None:
     table, _ = home._table()
     pixels = home.mapped("r+")
     for row in decode_files(((i, files[i].path) for i in again), home.task(pixels)):
-        found = _settled(row, pixels)
+        settled = _settled(row, pixels)
         for key in COLUMNS:
-            table[key][row.row] = getattr(found, key)
+            table[key][row.row] = getattr(settled, key)
     pixels.flush()
     home._write_table(table)
 

@@ -139,10 +139,10 @@ def without_foreground(x: Tensor, masks: Mask) -> Tensor:
     """
     filled = x.clone()
     for i, mask in enumerate(masks):
-        found = _strip(mask)
-        if found is None:
+        strips = _strip(mask)
+        if strips is None:
             raise ValueError("an image has no object, or no background to tile with")
-        (top, bottom, left, right), (first, last, west, east) = found
+        (top, bottom, left, right), (first, last, west, east) = strips
         rows = first + np.arange(bottom - top) % (last - first)
         columns = west + np.arange(right - left) % (east - west)
         tile = x[i][:, torch.from_numpy(rows)[:, None], torch.from_numpy(columns)]

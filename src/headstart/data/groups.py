@@ -103,13 +103,13 @@ def _from_table(path: Path, files: Sequence[Found]) -> list[str]:
     named = _names(files)
     groups = [""] * len(files)
     for name, group in _rows(path):
-        found = named.get(name, ())
-        if len(found) > 1:
+        matches = named.get(name, ())
+        if len(matches) > 1:
             raise StudyError(
-                f"--groups {path}: '{name}' is the name of {len(found)} images; write their ids, "
-                f"like '{files[found[0]].id}'"
+                f"--groups {path}: '{name}' is the name of {len(matches)} images; write their ids, "
+                f"like '{files[matches[0]].id}'"
             )
-        for i in found:
+        for i in matches:
             groups[i] = group
     return groups
 

@@ -102,14 +102,14 @@ def load_masks(
         StudyError: in one line: nothing there, a name that fits two images, a broken file, or a
             mask of another shape than its image.
     """
-    found = _find(source, images)
+    readers = _find(source, images)
     ids, coverage, aspect, area, rough = [], [], [], [], []
     asked = [image for image in images if wanted is None or image.id in wanted]
-    masked = [image for image in asked if image.id in found]
+    masked = [image for image in asked if image.id in readers]
     for done, image in enumerate(masked):
         if progress and done % 64 == 0:
             progress("reading masks", done, len(masked))
-        read, approximate = found[image.id]
+        read, approximate = readers[image.id]
         size = _image_size(source, Path(image.path))
         mask = read(size)
         ids.append(image.id)
@@ -317,7 +317,7 @@ def _boxes(source: Path) -> dict[str, tuple[Reader, bool]]:
             raise _wrong(source, f"line {line}: no file name")
         cells = [row[columns[key]] for key in ("x", "y", "w", "h")]
         boxes[name].append(_box(source, f"line {line}", cells))
-    return {name: (_box_reader(source, name, found), True) for name, found in boxes.items()}
+    return {name: (_box_reader(source, name, own), True) for name, own in boxes.items()}
 
 
 def _box(source: Path, where: str, cells: Any) -> tuple[float, ...]:
@@ -436,9 +436,7 @@ def _add_annotation(mask: Foreground, row: dict[str, Any], source: Path, name: s
         _fill_box(mask, _box(source, f"'{name}'", row.get("bbox")))
 
 
-def _polygons(
-    outline: list[Any], shape: tuple[int, ...], source: Path, name: str
-) -> Foreground:
+def _polygons(outline: list[Any], shape: tuple[int, ...], source: Path, name: str) -> Foreground:
     """(H, W): what lies inside any of the polygons, as COCO's own tools draw them."""
     polygons = []
     for polygon in outline:

@@ -169,9 +169,9 @@ def near_pairs(a: Hashes, b: Hashes | None = None, distance: int = 6) -> tuple[I
         i (P,), j (P,) and their distance (P,), ordered by i, then j. P grows with the square of a
         set of equal hashes.
     """
-    found = list(_search(a, a if b is None else b, distance))
+    chunks = list(_search(a, a if b is None else b, distance))
     i, j, bits = (
-        (np.concatenate(part) for part in zip(*found, strict=True)) if found else (_NONE,) * 3
+        (np.concatenate(part) for part in zip(*chunks, strict=True)) if chunks else (_NONE,) * 3
     )
     order = np.lexsort((j, i))
     if b is None:
@@ -200,8 +200,8 @@ def _search(
     for table, part, mask in lookups:
         work += table.work(part ^ mask)
     for start, stop in _spans(work):
-        found = [table.pairs(part[start:stop] ^ mask) for table, part, mask in lookups]
-        pairs = np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+        chunks = [table.pairs(part[start:stop] ^ mask) for table, part, mask in lookups]
+        pairs = np.concatenate([i for i, _ in chunks]), np.concatenate([j for _, j in chunks])
         near = _within(query[start:stop], equal.hashes, pairs, distance)
         yield _nearest(equal.each(near), start, most)
 
@@ -350,7 +350,7 @@ class NearCopies:
         """
         rows, others = np.asarray(a, np.int64), np.asarray(a if b is None else b, np.int64)
         within = b is None
-        found = [self._flat_pairs(rows, others, within=within)]
+        parts = [self._flat_pairs(rows, others, within=within)]
         flat = self.prints.flat
         rows, others = rows[~flat[rows]], others[~flat[others]]
         for mirrored in (False, True):
@@ -359,8 +359,8 @@ class NearCopies:
             for i, j, bits in _search(hashes, self.prints.hashes[others], reach, MOST):
                 kept = rows[i] != others[j]  # within one set every image meets itself
                 pairs = (rows[i][kept], others[j][kept], bits[kept])
-                found.append(self._confirmed(pairs, mirrored=mirrored))
-        return _best(found, within=within)
+                parts.append(self._confirmed(pairs, mirrored=mirrored))
+        return _best(parts, within=within)
 
     def _confirmed(self, pairs: _Chunk, *, mirrored: bool) -> Pairs:
         """What the thumbnails confirm of the hashes' candidates."""
@@ -429,10 +429,10 @@ def _around(colour: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         yield tuple(c + s for c, s in zip(colour, step, strict=True))
 
 
-def _best(found: Sequence[Pairs], *, within: bool) -> Pairs:
+def _best(candidates: Sequence[Pairs], *, within: bool) -> Pairs:
     """All pairs in one, each once: as the copy that it is rather than the other, then by r."""
     columns: list[Any] = [
-        np.concatenate([getattr(p, f.name) for p in found]) for f in fields(Pairs)
+        np.concatenate([getattr(p, f.name) for p in candidates]) for f in fields(Pairs)
     ]
     if within:
         columns[0], columns[1] = np.minimum(*columns[:2]), np.maximum(*columns[:2])

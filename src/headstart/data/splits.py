@@ -20,15 +20,15 @@ _ORDER = {"train": 0, "validation": 1, "test": 2}  # a copy stays in the later, 
 
 
 class Finder(Protocol):
-    """Whoever can say which rows of the pixel cache are nearly the same image."""
+    """Finds the rows of the pixel cache that are nearly the same image."""
 
     def pairs(self, a: Sequence[int], b: Sequence[int] | None = None) -> Pairs:
         """Near-copies between two sets of rows, or within one."""
 
 
 @dataclass(frozen=True)
-class Kin:
-    """What ties different images together: their looks, and groups that the user gave.
+class Related:
+    """Different images that belong together: near-copies, and groups that the user gave.
 
     ``groups`` has one name a file, "" for none; it is empty where there are no groups.
     """
@@ -39,16 +39,16 @@ class Kin:
 
 @dataclass(frozen=True)
 class NearPair:
-    """Two nearly identical images, where each stands, and what came of it.
+    """Two nearly identical images, the split of each, and what was done with them.
 
-    ``stands_a`` and ``stands_b`` are splits or "removed"; ``outcome`` is "removed", "kept together"
-    or "review": alike, but not alike enough for anything to be done.
+    ``split_a`` and ``split_b`` are "removed" for an image that was left out; ``outcome`` is
+    "removed", "kept together" or "review": alike, but not alike enough for anything to be done.
     """
 
     id_a: str
-    stands_a: str
+    split_a: str
     id_b: str
-    stands_b: str
+    split_b: str
     distance: int
     correlation: float
     mirrored: bool
@@ -68,7 +68,7 @@ class Indexed:
     clusters: int = 0
     """Groups of nearly identical labelled images that were kept together."""
     crossing: dict[str, int] = field(default_factory=dict)
-    """User's groups that stand in more than one part, and the images concerned by part."""
+    """The user's groups with images in more than one split, and how many images, by split."""
 
 
 @dataclass
@@ -117,41 +117,42 @@ def sort_images(
     digests: Sequence[str],
     data: Data,
     seed: int = 0,
-    kin: Kin | None = None,
+    related: Related | None = None,
 ) -> Indexed:
-    """Give every readable image its split; copies never stand on both sides.
+    """Give every readable image its split; no two splits hold copies of one image.
 
-    In a split that is made, near-copies and the user's groups go one way as a whole. In one that is
-    given, near-copies leave the less guarded part, and groups stay as they are.
+    Where the splits are made here, near-copies and the user's groups stay together in one split.
+    Where the folders give the splits, near-copies are removed from the less guarded one, and groups
+    stay as they are.
 
     Args:
         files: pool and labelled files; position i is row i of the pixel cache.
         digests: of their full pixels, "" where unreadable.
         data: the settings of the split.
         seed: of a split that has to be made.
-        kin: near-copies and groups; without it only identical images are known.
+        related: near-copies and groups; without it only identical images are known.
     """
-    kin = kin or Kin()
-    groups = kin.groups or ("",) * len(files)
+    related = related or Related()
+    near, groups = related.near, related.groups or ("",) * len(files)
     sorting = _Sorting(files, digests, groups, [_asked(f) for f in files])
     for i, digest in enumerate(digests):
         if not digest:
             sorting.drop(i, "unreadable")
     _drop_conflicts(sorting)
-    labelled = kin.near.pairs(sorting.one_each("unsplit", *_ORDER)) if kin.near else NO_PAIRS
+    labelled = near.pairs(sorting.one_each("unsplit", *_ORDER)) if near else NO_PAIRS
     kind = _complete_splits(sorting, data, seed, labelled)
     _drop_copies_across_splits(sorting)
     _drop_near_across_splits(sorting, labelled)
     _clean_pool(sorting, data)
-    pool = _clean_pool_of_near(sorting, kin.near) if kin.near else NO_PAIRS
-    near = (*_told(sorting, labelled), *_told(sorting, pool))
+    pool = _clean_pool_of_near(sorting, near) if near else NO_PAIRS
+    listed = (*_listed(sorting, labelled), *_listed(sorting, pool))
     return Indexed(
         _to_index(sorting, labelled),
         dict(sorting.removed),
         kind,
-        near,
+        listed,
         _clusters(sorting, labelled),
-        _crossing(sorting) if kin.groups else {},
+        _crossing(sorting) if related.groups else {},
     )
 
 
@@ -311,24 +312,24 @@ def _clean_pool_of_near(sorting: _Sorting, finder: Finder) -> Pairs:
     return pairs
 
 
-def _told(sorting: _Sorting, pairs: Pairs) -> list[NearPair]:
-    """The pairs that somebody should know of: copies, and look-alikes in different parts."""
-    told = []
+def _listed(sorting: _Sorting, pairs: Pairs) -> list[NearPair]:
+    """The pairs for the user to see: near-copies, and similar images in different splits."""
+    listed = []
     rows = zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)
     for k, (i, j) in enumerate(rows):
-        stands = [sorting.split[x] or "removed" for x in (i, j)]
+        splits = [sorting.split[x] or "removed" for x in (i, j)]
         outcome = "review"
         if pairs.near[k]:
-            outcome = "removed" if "removed" in stands else "kept together"
-        elif stands[0] == stands[1] or "removed" in stands:
+            outcome = "removed" if "removed" in splits else "kept together"
+        elif splits[0] == splits[1] or "removed" in splits:
             continue
         labels = [sorting.files[x].label for x in (i, j)]
-        told.append(
+        listed.append(
             NearPair(
                 id_a=sorting.files[i].id,
-                stands_a=stands[0],
+                split_a=splits[0],
                 id_b=sorting.files[j].id,
-                stands_b=stands[1],
+                split_b=splits[1],
                 distance=int(pairs.distance[k]),
                 correlation=float(pairs.correlation[k]),
                 mirrored=bool(pairs.mirrored[k]),
@@ -336,7 +337,7 @@ def _told(sorting: _Sorting, pairs: Pairs) -> list[NearPair]:
                 classes=len(set(labels)) if all(labels) else 0,
             )
         )
-    return told
+    return listed
 
 
 def _clusters(sorting: _Sorting, pairs: Pairs) -> int:
@@ -353,7 +354,7 @@ def _crossing(sorting: _Sorting) -> dict[str, int]:
         if sorting.groups[i]:
             parts[sorting.groups[i]][sorting.split[i]] += 1
     crossing = [
-        found for found in parts.values() if len(found) > 1 and found.keys() - {"pool", "train"}
+        counts for counts in parts.values() if len(counts) > 1 and counts.keys() - {"pool", "train"}
     ]
     images: Counter[str] = sum(crossing, Counter())
     return {"groups": len(crossing), **{part: images[part] for part in ("pool", *_ORDER)}}

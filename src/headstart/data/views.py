@@ -174,11 +174,11 @@ def _draw_crop(view: View, aspect: Tensor, uniform: object, flip: Tensor) -> Cro
     width, height = (area * shape / aspect).sqrt(), (area * aspect / shape).sqrt()  # (10, B)
     fits = (width <= 1) & (height <= 1)
     first = fits.float().argmax(dim=0, keepdim=True)
-    found = fits.any(dim=0)
-    width = torch.where(found, width.gather(0, first)[0], (high / aspect).clamp(max=1))
-    height = torch.where(found, height.gather(0, first)[0], (aspect / low).clamp(max=1))
+    any_fits = fits.any(dim=0)
+    width = torch.where(any_fits, width.gather(0, first)[0], (high / aspect).clamp(max=1))
+    height = torch.where(any_fits, height.gather(0, first)[0], (aspect / low).clamp(max=1))
     left, top = uniform(0.0, 1.0), uniform(0.0, 1.0)
-    left, top = torch.where(found, left, 0.5), torch.where(found, top, 0.5)
+    left, top = torch.where(any_fits, left, 0.5), torch.where(any_fits, top, 0.5)
     return Crop(left * (1 - width), top * (1 - height), width, height, flip)
 
 

@@ -65,19 +65,19 @@ def work(task: Task, jobs: Iterable[bytes], answers: BinaryIO) -> None:
         say(answers, answer)
 
 
-def _record(found: Decoded | str, row: int, task: Task, file: int) -> dict[str, Any]:
-    if found == NO_MEMORY:
+def _record(decoded: Decoded | str, row: int, task: Task, file: int) -> dict[str, Any]:
+    if decoded == NO_MEMORY:
         raise MemoryError
-    if isinstance(found, str):
-        return {"row": row, "aspect": 1.0, "digest": "", "reason": found, "crc": 0}
-    pixels = found.pixels.tobytes()
+    if isinstance(decoded, str):
+        return {"row": row, "aspect": 1.0, "digest": "", "reason": decoded, "crc": 0}
+    pixels = decoded.pixels.tobytes()
     place = task.start + row * len(pixels)
     written = 0
     while written < len(pixels):
         written += os.pwrite(file, pixels[written:], place + written)
-    aspect = found.width / found.height
+    aspect = decoded.width / decoded.height
     crc = zlib.crc32(pixels)
-    return {"row": row, "aspect": aspect, "digest": found.digest, "reason": "", "crc": crc}
+    return {"row": row, "aspect": aspect, "digest": decoded.digest, "reason": "", "crc": crc}
 
 
 def say(answers: BinaryIO, value: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def fitting(
-    train: Callable[[], None],
+    train: Callable[[], object],
     smaller: Callable[[int], Training],
     batch: tuple[str, str, int],
     engine: Engine,

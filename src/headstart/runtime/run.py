@@ -133,8 +133,8 @@ class Grid:
     @cached_property
     def features(self) -> Mapping[tuple[str, int], Entry]:
         """By method and seed, of the encoders that are good for anything."""
-        found = ((branch.method, branch.seed, branch.features) for branch in self.branches)
-        return {(method, seed): entry for method, seed, entry in found if entry}
+        entries = ((branch.method, branch.seed, branch.features) for branch in self.branches)
+        return {(method, seed): entry for method, seed, entry in entries if entry}
 
     @cached_property
     def classifiers(self) -> Classifiers:
@@ -149,8 +149,8 @@ class Grid:
     @cached_property
     def evaluated(self) -> Mapping[Cell, Entry]:
         """Predictions and scores of the cells that could be judged."""
-        found = ((cell.cell, cell.evaluated) for branch in self.branches for cell in branch.cells)
-        return {cell: entry for cell, entry in found if entry}
+        entries = ((cell.cell, cell.evaluated) for branch in self.branches for cell in branch.cells)
+        return {cell: entry for cell, entry in entries if entry}
 
     @cached_property
     def stopped(self) -> Mapping[Cell, tuple[str, str]]:

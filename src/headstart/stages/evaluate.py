@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -31,17 +30,16 @@ def evaluate(
     """
     settings = {"replicates": run.study.compare.replicates}
     entry = run.store.entry("evaluate", cell.label, settings, [data.entry, classified])
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> dict[str, Any]:
         test = data.index.where("test")
         logits = _logits(run, data, cell, classified, sources)
         predictions = Predictions(data.index.ids[test], logits, data.index.labels[test])
         predictions.save(entry.folder)
-        classes = data.index.classes.tolist()
-        replicates = run.study.compare.replicates
-        info = score(predictions, classes, replicates)
-        entry.finish({**info, "preprocessing": _seen(data, cell, sources[1])}, started)
-    return entry
+        info = score(predictions, data.index.classes.tolist(), run.study.compare.replicates)
+        return {**info, "preprocessing": _seen(data, cell, sources[1])}
+
+    return entry.make(work)
 
 
 def _seen(data: Dataset, cell: Cell, extracted: Entry) -> str | None:

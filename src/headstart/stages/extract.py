@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 from headstart.runtime.networks import load_encoder, outputs, preprocessing
 from headstart.runtime.run import Dataset, Run
@@ -14,12 +14,13 @@ def extract(run: Run, data: Dataset, pretrained: Entry, label: str) -> Entry:
     """Features of all labelled images under one stored encoder."""
     settings = {"image_size": data.size, "cache_factor": run.study.data.cache_factor}
     entry = run.store.entry("extract", label, settings, [data.entry, pretrained])
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> dict[str, Any]:
         index = data.index
         positions = index.where("train", "validation", "test")
         x = outputs(load_encoder(run, pretrained), data.images(positions))
         Features(index.ids[positions], x.numpy(), index.labels[positions]).save(entry.folder)
         seen = preprocessing(data.images(index.where("test")))
-        entry.finish({"dimension": x.shape[1], "preprocessing": seen}, started)
-    return entry
+        return {"dimension": x.shape[1], "preprocessing": seen}
+
+    return entry.make(work)

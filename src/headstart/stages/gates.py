@@ -7,7 +7,6 @@ stored index, predictions, trials and histories, and the networks themselves.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -39,10 +38,7 @@ def check_gates(run: Run, data: Dataset, grid: Grid) -> list[Gate]:
     """All nine gates; those about single networks on the first seed at the largest label count."""
     inputs = [data.entry, *grid.encoders.values(), *grid.evaluated.values()]
     entry = run.store.entry("gates", "all", {"stopped": len(grid.stopped)}, inputs)
-    if not entry.done:
-        started = time.perf_counter()
-        rows = list(_all(run, data, grid))
-        entry.finish({"gates": [asdict(row) for row in rows]}, started)
+    entry.make(lambda: {"gates": [asdict(row) for row in _all(run, data, grid)]})
     return [Gate(**row) for row in entry.info["gates"]]
 
 
@@ -162,8 +158,8 @@ def _tuning(grid: Grid) -> dict[str, GateResult]:
             families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
     said: dict[str, GateResult] = {}
     for arms in families.values():
-        told = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
-        said |= judging.same(told, "tuning")
+        budgets = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
+        said |= judging.same(budgets, "tuning")
     return said
 
 
@@ -176,11 +172,13 @@ def _tried(entry: Entry) -> tuple[int, int, str]:
 
 def _by_cells(arms: Mapping[str, list[Any]], cells: list[Any]) -> str:
     """A budget in words, and its hash: only over cells that every arm of the family has."""
-    common = set.intersection(*({(f, s) for f, s, _ in found} for found in arms.values()))
+    common = set.intersection(*({(f, s) for f, s, _ in tuned} for tuned in arms.values()))
     kept = sorted(cell for cell in cells if cell[:2] in common)
     budgets = {(f, labels, trials) for f, _, (labels, trials, _) in kept}
-    told = ", ".join(f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets))
-    return f"{told} ({_hash(kept)})"
+    in_words = ", ".join(
+        f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets)
+    )
+    return f"{in_words} ({_hash(kept)})"
 
 
 def _hash(value: Any) -> str:
@@ -248,7 +246,7 @@ def _chance(grid: Grid) -> dict[str, GateResult]:
     for cell, entry in grid.evaluated.items():
         if cell.arm != MAJORITY:
             beats[str(cell.arm)][cell.fraction].append(entry.info["chance"]["beats_chance"])
-    return {arm: judging.beats_chance(found) for arm, found in beats.items()}
+    return {arm: judging.beats_chance(by_fraction) for arm, by_fraction in beats.items()}
 
 
 def _shuffled(run: Run, data: Dataset, grid: Grid) -> GateResult:

@@ -105,7 +105,7 @@ def test_every_kind_of_copy_leaves_the_pool_and_nothing_else(images: Path) -> No
         f"unlabeled/{name}.jpg": "yes" if name == "mirrored" else "no"
         for name in (*kinds, "of validation")
     }
-    assert {(p["stands"], p["outcome"]) for p in pairs} == {("removed", "removed")}
+    assert {(p["split"], p["outcome"]) for p in pairs} == {("removed", "removed")}
     assert describe(run, data)["near_duplicates"]["removed"] == 5
     kept = set(data.index.ids.tolist())
     assert "unlabeled/of train.jpg" in kept

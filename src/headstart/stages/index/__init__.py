@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from headstart.data.cache import PixelCache, identity, open_cache
 from headstart.data.groups import read_groups
 from headstart.data.near import NearCopies
 from headstart.data.scan import Found, find_labeled, find_unlabeled
-from headstart.data.splits import Indexed, Kin, NearPair, limit_files, sort_images
+from headstart.data.splits import Indexed, NearPair, Related, limit_files, sort_images
 from headstart.runtime.run import Dataset, Run
 from headstart.stages.index.card import DataCard, copy_lists, data_card, write_card
 from headstart.stats.power import detectable_difference, effective_images
@@ -48,14 +47,17 @@ def index(run: Run) -> Dataset:
         "groups": groups,
     }
     entry = run.store.entry("index", "images", settings)
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> dict[str, Any]:
         near = _near(run, entry, cache) if data.near_duplicates else None
-        indexed = sort_images(files, cache.digests, data, data.split_seed, Kin(near, groups))
+        related = Related(near, groups)
+        indexed = sort_images(files, cache.digests, data, data.split_seed, related)
         _require_usable(indexed, run)
         indexed.index.save(entry.folder)
         _write_lists(entry, files, cache, indexed)
-        entry.finish(_info(indexed), started)
+        return _info(indexed)
+
+    entry.make(work)
     return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine)
 
 
@@ -144,9 +146,9 @@ def _write_lists(entry: Entry, files: Sequence[Found], cache: PixelCache, indexe
 
 PAIR_COLUMNS = (
     "id",
-    "stands",
+    "split",
     "other_id",
-    "other_stands",
+    "other_split",
     "distance",
     "correlation",
     "mirrored",
@@ -158,7 +160,7 @@ PAIR_COLUMNS = (
 def _pair_row(pair: NearPair) -> tuple[str, ...]:
     labels = {0: "", 1: "same", 2: "different"}[pair.classes]
     likeness = (str(pair.distance), f"{pair.correlation:.3f}", "yes" if pair.mirrored else "no")
-    ids = (pair.id_a, pair.stands_a, pair.id_b, pair.stands_b)
+    ids = (pair.id_a, pair.split_a, pair.id_b, pair.split_b)
     return (*ids, *likeness, pair.outcome, labels)
 
 

@@ -87,13 +87,13 @@ def describe(run: Run, data: Dataset) -> dict[str, Any]:
 
 
 def _removed(removed: Mapping[str, int]) -> Iterator[str]:
-    found = [
+    reasons = [
         f"{words.REMOVED.get(key, key.replace('_', ' '))} ({words.count(n)})"
         for key, n in removed.items()
         if n
     ]
-    if found:
-        yield f"Left out: {', '.join(found)}. removed.csv lists them."
+    if reasons:
+        yield f"Left out: {', '.join(reasons)}. removed.csv lists them."
 
 
 def leaks(info: Mapping[str, Any]) -> list[str]:

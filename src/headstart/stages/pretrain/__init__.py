@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from typing import Any
 
 from headstart import interrupt
 from headstart.config import StudyError
@@ -29,15 +29,16 @@ def start(run: Run, seed: int, weights: str) -> Entry:
     # Weights from a file or a hub are the same for every seed; only random ones are drawn.
     settings["seed"] = seed if weights == "random" else 0
     entry = run.store.entry("pretrain", "random" if weights == "random" else "start", settings)
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> dict[str, str]:
         try:
             encoder = build_encoder(**backbone(run), weights=weights, seed=settings["seed"])
         except ValueError as error:
             raise StudyError(f"encoder: {error}") from None
         save_encoder(encoder, entry)
-        entry.finish({"status": "ok", "start": weights_hash(encoder)}, started)
-    return entry
+        return {"status": "ok", "start": weights_hash(encoder)}
+
+    return entry.make(work)
 
 
 def check_settings(run: Run, data: Dataset) -> None:
@@ -70,6 +71,9 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
         run.tell.line(f"{method}: {line}")
     batch = f"{method} (seed {seed})", "--batch-size ", job.batch_size
 
+    def train() -> dict[str, Any]:
+        return _train(job, entry, begin, warnings)
+
     def smaller(size: int) -> Training:
         return job.with_batch(size).training(load_encoder(run, begin))[1]
 
@@ -77,14 +81,14 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
         return bool(checkpoint_files(entry.folder))
 
     with interrupt.deferred():  # a signal is looked for after every step, and what is learnt saved
-        fitting(lambda: _train(job, entry, begin, warnings), smaller, batch, run.engine, kept)
+        fitting(lambda: entry.make(train), smaller, batch, run.engine, kept)
     _forget_checkpoints(entry)
     return entry
 
 
-def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> None:
+def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[str, Any]:
     """Train, and store the encoder; of a training that failed, the last healthy one."""
-    run, started = job.run, time.perf_counter()
+    run = job.run
     encoder = load_encoder(run, begin)
     started_from = weights_hash(encoder)
     network, training = job.training(encoder)
@@ -98,23 +102,20 @@ def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> None:
         network.encoder.load_state_dict(watch.healthy)
         reason = f"{reason} Its encoder is kept as it was at step {watch.healthy_step}."
     save_encoder(network.encoder, entry)
-    entry.finish(
-        {
-            "method": job.method,
-            "seed": job.seed,
-            "status": watch.status,
-            "reason": reason,
-            "warnings": warnings + watch.warnings,
-            "epochs": run.study.pretrain.epochs,
-            "steps": watch.steps,
-            "images_seen": job.order.images(watch.steps),
-            "start": started_from,
-            "loss_floor": network.loss_floor(job.batch_size),
-            "knn_random": watch.knn_random,
-            "history": watch.history,
-        },
-        started,
-    )
+    return {
+        "method": job.method,
+        "seed": job.seed,
+        "status": watch.status,
+        "reason": reason,
+        "warnings": warnings + watch.warnings,
+        "epochs": run.study.pretrain.epochs,
+        "steps": watch.steps,
+        "images_seen": job.order.images(watch.steps),
+        "start": started_from,
+        "loss_floor": network.loss_floor(job.batch_size),
+        "knn_random": watch.knn_random,
+        "history": watch.history,
+    }
 
 
 def _forget_checkpoints(entry: Entry) -> None:

@@ -78,7 +78,7 @@ class Job:
             lr_factor=lambda step: lr_factor(optim, step, steps, order.steps_per_epoch),
             steps=steps,
             seed=self.seed,
-            epoch_steps=order.steps_per_epoch,
+            steps_per_epoch=order.steps_per_epoch,
         )
         return network, training
 
