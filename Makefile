@@ -10,10 +10,11 @@ demo: .venv/.installed  ## generate the bags, run every arm, write the report
 test: check  ## everything that CI holds
 	$(BIN)/python -m pytest
 
-check: .venv/.installed-test  ## style and types
+check: .venv/.installed-test  ## style, types and dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/vulture
 
 slow: .venv/.installed-test  ## the long trials
 	$(BIN)/python -m pytest -m slow

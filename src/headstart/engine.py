@@ -178,13 +178,10 @@ class Checkpoints:
         Raises:
             Interrupted: a signal asked for the end.
         """
-        steps_per_epoch = self.training.steps_per_epoch
-        sooner = max(EPOCH_SECONDS, COST * self.cost)
-        wait = (
-            min(self.every, sooner)
-            if steps_per_epoch and step % steps_per_epoch == 0
-            else self.every
-        )
+        epoch = self.training.steps_per_epoch
+        wait = self.every
+        if epoch and step % epoch == 0:
+            wait = min(wait, max(EPOCH_SECONDS, COST * self.cost))
         if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()

@@ -580,7 +580,8 @@ def test_who_waits_is_told_so(tmp_path: Path) -> None:
     said: list[str] = []
     script = (
         "import sys, time, filelock\n"
-        "with filelock.FileLock(sys.argv[1]):\n    print('locked', flush=True)\n    time.sleep(600)\n"
+        "with filelock.FileLock(sys.argv[1]):\n    print('locked', flush=True)\n"
+        "    time.sleep(600)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "cache" / name)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:

@@ -18,11 +18,25 @@ from headstart.data.cache import PixelCache, open_cache
 from headstart.data.near import (
     MOST,
     NearCopies,
+    _search,
     embedding_pairs,
     fingerprints,
-    near_pairs,
 )
 from headstart.data.scan import find_labeled, find_unlabeled
+
+
+def near_pairs(
+    a: np.ndarray, b: np.ndarray | None = None, distance: int = 6
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """i, j and distance of all pairs found, by i, then j; within ``a`` only those with i < j."""
+    chunks = list(_search(a, a if b is None else b, distance))
+    none = np.zeros(0, np.int64)
+    i, j, bits = (np.concatenate([none, *(c[k] for c in chunks)]) for k in range(3))
+    order = np.lexsort((j, i))
+    if b is None:
+        order = order[i[order] < j[order]]
+    return i[order], j[order], bits[order]
+
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing_small_160.tar"
 

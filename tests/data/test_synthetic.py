@@ -25,7 +25,6 @@ from headstart.data.synthetic import (
     REFERENCE_COUNTS,
     SPLITS,
     BagsSpec,
-    contact_sheet,
     draw_bag,
     generate,
     study,
@@ -413,13 +412,3 @@ def test_a_value_out_of_range_is_refused_in_one_line(field: str, value: object, 
 def test_a_spec_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to generate"):
         BagsSpec(pool=0, train_per_class=0, validation_per_class=0, test_per_class=0)
-
-
-def test_a_contact_sheet_has_a_row_a_class(tiny: Path) -> None:
-    sheet = contact_sheet(tiny, columns=2, cell=40)
-    assert sheet.mode == "RGB"
-    assert sheet.size[1] == 9 * 40
-    cells = np.asarray(sheet)[:, -80:-40].reshape(9, 40, 40, 3)
-    assert all((cell < 250).any() for cell in cells)
-    pictures = {"one": [Image.new("RGB", (10, 10), "red")], "none": []}
-    assert contact_sheet(pictures, columns=3, cell=20).size[1] == 40

@@ -17,7 +17,7 @@ from headstart.methods.base import Method
 from headstart.methods.byol import BYOL
 from headstart.methods.moco import MoCo
 from headstart.methods.simsiam import SimSiam
-from headstart.methods.supervised import Supervised, with_linear_head
+from headstart.methods.supervised import Supervised
 from headstart.nn.encoder import Encoder, build_encoder
 from headstart.nn.losses import info_nce
 from headstart.nn.momentum import cosine_momentum
@@ -454,13 +454,3 @@ def test_supervised_starts_without_an_opinion_and_learns() -> None:
         network.after_step(step)
     assert float(network.loss(x, y).detach()) < 0.8 * math.log(3)
     assert network(x).shape == (6, 3)
-
-
-def test_a_fitted_head_makes_a_frozen_network() -> None:
-    encoder = Encoder(Body(), 10)
-    weight, bias = torch.randn(3, 10), torch.randn(3)
-    network = with_linear_head(encoder, weight, bias)
-    x = torch.rand(2, 3, SIDE, SIDE)
-    assert not network.training
-    assert not any(p.requires_grad for p in network.parameters())
-    assert torch.allclose(network(x), encoder(x) @ weight.T + bias, atol=1e-6)

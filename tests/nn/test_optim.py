@@ -120,9 +120,8 @@ def test_groups_hold_every_trained_weight_once_with_its_own_decay(method: str, n
         for p in group["params"]:
             key, _ = trained[id(p)]
             decays = optim.decay_norm_and_bias or p.ndim > 1
-            assert group.get("decay", group["weight_decay"]) == (
-                optim.weight_decay if decays else 0
-            )
+            decay = group.get("decay", group["weight_decay"])
+            assert decay == (optim.weight_decay if decays else 0)
             assert group["fixed_lr"] == (method == "simsiam" and key.startswith("predictor."))
     names = {id(p): key for key, p in network.named_parameters()}
     followers = {key for key in names.values() if key.startswith(("f_k.", "target."))}

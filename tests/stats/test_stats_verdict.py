@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.stats.verdict import VERDICTS, Evidence, judge, points
+from headstart.stats.verdict import Evidence, Verdict, judge, points
 
 SURE = Evidence(
     arm_a="SimCLR, fine-tuned",
@@ -172,7 +173,7 @@ def evidence(draw):
 @given(evidence())
 def test_every_sentence_keeps_the_rules(e):
     verdict, text = judge(e)
-    assert verdict in VERDICTS
+    assert verdict in get_args(Verdict)
     lower = text.lower()
     assert not any(word in lower for word in ("significant", "p <", "p=", "p-value", "comparable"))
     assert "for this dataset, this backbone" in text

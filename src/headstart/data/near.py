@@ -154,38 +154,21 @@ def _bits(coefficients: Floats) -> Hashes:
 # --- pairs of hashes ---------------------------------------------------------------------------
 
 
-def near_pairs(a: Hashes, b: Hashes | None = None, distance: int = 6) -> tuple[Ints, Ints, Ints]:
-    """All pairs of hashes at most ``distance`` bits apart, without comparing all pairs.
-
-    Multi-index hashing (Norouzi 2012): 64 bits in four bands; two hashes within d bits agree in
-    some band up to r of it, where the four radii sum to d − 3 (the pigeonholes).
-
-    Args:
-        a: hashes (A,).
-        b: hashes (B,), or None for the pairs i < j within ``a``.
-        distance: in bits, 0 … 16.
-
-    Returns:
-        i (P,), j (P,) and their distance (P,), ordered by i, then j. P grows with the square of a
-        set of equal hashes.
-    """
-    chunks = list(_search(a, a if b is None else b, distance))
-    i, j, bits = (
-        (np.concatenate(part) for part in zip(*chunks, strict=True)) if chunks else (_NONE,) * 3
-    )
-    order = np.lexsort((j, i))
-    if b is None:
-        order = order[i[order] < j[order]]
-    return i[order], j[order], bits[order]
-
-
 _Chunk = tuple[Ints, Ints, Ints]
 
 
 def _search(
     query: Hashes, base: Hashes, distance: int, most: int | None = None
 ) -> Iterator[_Chunk]:
-    """Chunks of (i, j, distance), all pairs of one i in one chunk, at most ``most`` of them."""
+    """All pairs of hashes at most ``distance`` (0 … 16) bits apart, without comparing all pairs.
+
+    Multi-index hashing (Norouzi 2012): 64 bits in four bands; two hashes within d bits agree in
+    some band up to r of it, where the four radii sum to d − 3 (the pigeonholes).
+
+    Yields:
+        Chunks of (i, j, distance), i a place in ``query`` and j in ``base``: all pairs of one i in
+        one chunk, at most ``most`` of them.
+    """
     if not (len(query) and len(base)):
         return
     equal = _Equal.of(base, most)

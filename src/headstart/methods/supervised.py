@@ -5,7 +5,6 @@ The same class fine-tunes a pretrained encoder: only the starting weights differ
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,12 +32,3 @@ class Supervised(nn.Module):
 
     def after_step(self, step: int) -> None:
         """Nothing moves but by gradient."""
-
-
-def with_linear_head(encoder: Encoder, weight: Tensor, bias: Tensor) -> Supervised:
-    """A frozen encoder under a fitted linear head, as one network from pixels to logits."""
-    network = Supervised(encoder, len(bias))
-    with torch.no_grad():
-        network.head.weight.copy_(weight)
-        network.head.bias.copy_(bias)
-    return network.eval().requires_grad_(False)

@@ -39,8 +39,8 @@ BATCH_ELEMENTS = 2**24  # numbers one batch of strengths may hold: about 1 GB at
 class LinearHead:
     """One fitted head: ``weight`` (C, D), ``bias`` (C,), ``mean`` and ``scale`` (D,).
 
-    ``weight`` acts on standardised features; ``logits`` standardises by itself.
-    ``strength`` is λ of the module's objective.
+    ``weight`` acts on standardised features: the scores of features x are
+    ``(x - mean) / scale @ weight.T + bias``. ``strength`` is λ of the module's objective.
     """
 
     weight: Tensor
@@ -48,11 +48,6 @@ class LinearHead:
     mean: Tensor
     scale: Tensor
     strength: float
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Class scores (N, C) for raw features ``x`` (N, D), in the head's own precision."""
-        z = (x.to(self.weight) - self.mean) / self.scale
-        return z @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)

@@ -175,10 +175,8 @@ def _by_cells(arms: Mapping[str, list[Any]], cells: list[Any]) -> str:
     common = set.intersection(*({(f, s) for f, s, _ in tuned} for tuned in arms.values()))
     kept = sorted(cell for cell in cells if cell[:2] in common)
     budgets = {(f, labels, trials) for f, _, (labels, trials, _) in kept}
-    in_words = ", ".join(
-        f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets)
-    )
-    return f"{in_words} ({_hash(kept)})"
+    words = [f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets)]
+    return f"{', '.join(words)} ({_hash(kept)})"
 
 
 def _hash(value: Any) -> str:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Verdict = Literal[
     "better", "worse", "no difference that matters", "can't tell", "neither learned", "no verdict"
 ]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 LEVEL = 0.05
 FIRM_SEEDS = 5
 """Fewer seeds than this are marked as low power."""
@@ -60,7 +59,7 @@ class Evidence:
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, str]:
-    """The verdict, one of ``VERDICTS``, and the sentence that says it, with its scope."""
+    """The verdict, a ``Verdict``, and the sentence that says it, with its scope."""
     verdict = _verdict(evidence)
     return verdict, f"{_SENTENCES[verdict](evidence)} ({_scope(evidence)})."
 

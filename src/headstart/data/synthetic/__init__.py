@@ -18,7 +18,6 @@ from __future__ import annotations
 from headstart.data.synthetic.backgrounds import BACKGROUNDS
 from headstart.data.synthetic.picture import draw_bag
 from headstart.data.synthetic.shapes import CLASSES
-from headstart.data.synthetic.sheet import contact_sheet
 from headstart.data.synthetic.study import REFERENCE_COUNTS, SPLITS, VERSION, BagsSpec, generate
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "SPLITS",
     "VERSION",
     "BagsSpec",
-    "contact_sheet",
     "draw_bag",
     "generate",
 ]

@@ -1,0 +1,41 @@
+"""Names that vulture takes for unused, and why they stay; read by vulture, never run."""
+
+# Python looks them up by name.
+_.__getattr__
+_.__dir__
+
+# PyTorch calls it when a network is called.
+_.forward
+
+# Registries load them as "module:attribute".
+BYOL
+BarlowTwins
+MoCo
+Serial
+SimCLR
+SimSiam
+VICReg
+
+_.tiny  # a method's smallest settings: part of what a plug-in offers, for trials of it
+
+# Other libraries read them.
+_.model_config  # pydantic
+_.field_title_should_be_set  # pydantic, while it writes the schema
+_.allow_tf32  # torch
+_.caption  # rich
+_.on_broken_pipe  # rich
+_.quiet  # rich
+_.config  # altair
+_._repr_html_  # notebooks
+
+# Fields and methods of results.json for its readers; nothing here reads them back.
+_.review
+_.different_labels
+_.crossing_groups
+_.pretrain_images
+_.train_images
+_.train_steps
+_.p_mcnemar
+_.total_seconds
+_.explained_anew
+_.to_frame
