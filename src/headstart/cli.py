@@ -426,13 +426,13 @@ def main() -> None:
     """
     if len(sys.argv) < 2:
         app()  # prints the help
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights tells of no one
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights sends no usage data
     try:
         with interrupt.listening():
             code = app(standalone_mode=False)
             sys.stdout.flush()
     except interrupt.Interrupted as end:
-        _last_words(f"stopped by {end}; {GO_ON}")
+        _print_error(f"stopped by {end}; {GO_ON}")
         code = 128 + end.number
     except BrokenPipeError:  # whoever read the output has gone; Python is not to try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -441,17 +441,17 @@ def main() -> None:
         code, line = _explain(error)
         if not line:
             raise
-        _last_words(line)
+        _print_error(line)
     sys.exit(code)
 
 
-def _last_words(line: str) -> None:
+def _print_error(line: str) -> None:
     with suppress(OSError):  # the terminal may be gone; the exit code is not
         print(f"headstart: {line}", file=sys.stderr, flush=True)
 
 
 def _explain(error: Exception) -> tuple[int, str | None]:
-    """Exit code and line of what is no fault of ours; no line for one that is."""
+    """Exit code and line for a user's mistake or a machine's error; no line for a bug."""
     from headstart.config import StudyError
 
     usage_error: Any = typer.BadParameter.__bases__[0]  # of whichever click typer brings along
@@ -471,13 +471,13 @@ def _run(study: Study, out: Path, *, json: bool) -> int:
     command = shlex.join(["headstart", *sys.argv[1:]])
     with terminal:
         outcome = run_study(study, out, terminal, command)
-    _say(outcome, terminal)
+    _print_outcome(outcome, terminal)
     if json:
         print(outcome.results_path)
-    return _judged(outcome, terminal)
+    return _exit_code(outcome, terminal)
 
 
-def _judged(outcome: Outcome, terminal: Any) -> int:
+def _exit_code(outcome: Outcome, terminal: Any) -> int:
     """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
     trained = [arm for arm in outcome.results.arms if _trained(arm.arm)]
     lost = [arm for arm in trained if arm.status != "ok"]
@@ -494,8 +494,8 @@ def _trained(arm: Arm) -> bool:
     return is_pretrained(arm.method) or PROTOCOLS[arm.protocol].trained
 
 
-def _say(outcome: Outcome, terminal: Any) -> None:
-    """The table of arms, the sentences that can be stood by, and where the report is."""
+def _print_outcome(outcome: Outcome, terminal: Any) -> None:
+    """The table of arms, the gates and verdicts, and where the report is."""
     from headstart.reporting.summary import gate_lines, summary_table, verdict_lines
 
     terminal.show(summary_table(outcome.results))

@@ -23,13 +23,13 @@ from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.optim import apply_lr
 
 M = TypeVar("M", bound=nn.Module)
-EPOCH_SECONDS = 30.0  # the youngest checkpoint that the end of an epoch replaces
-COST = 100  # times what writing it took, it is as old at least: at most 1 % of the time
+EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
+COST = 100  # times the time of writing one lie between two: writing takes at most 1 %
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what the loop needs, and nothing of what it is for."""
+    """One training, as the loop needs it; ``batch`` and ``network.loss`` fit together."""
 
     network: nn.Module
     optimizer: Optimizer
@@ -39,12 +39,12 @@ class Training:
     steps: int
     seed: int
     steps_per_epoch: int | None = None
-    """At the ends of epochs checkpoints are written sooner."""
+    """With it, checkpoints are also written at the ends of epochs."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the loop tells its watcher, every ``read_every`` steps and at the end."""
+    """Values for the watcher, every ``read_every`` steps and at the end."""
 
     step: int
     """Steps done."""
@@ -55,7 +55,7 @@ class Reading:
 
 
 class Watcher(Protocol):
-    """Looks on: returns a reason to stop, or None; its state travels in the checkpoint."""
+    """Watches a training: returns a reason to stop, or None; its state is in the checkpoint."""
 
     read_every: int
 
@@ -82,11 +82,11 @@ class Engine:
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         self.compile = settings.compile
-        # On a CPU there is nothing that reading could run beside.
+        # On a CPU, reading ahead would only compete with the training.
         self.reads_ahead = device.type == "cuda"
-        # Judging promises float32, and answers that do not depend on how images are batched.
+        # Evaluation computes in float32, so that no answer depends on the batch.
         torch.backends.cudnn.allow_tf32 = False
-        for name in ("lightning.fabric", "lightning.pytorch"):  # not our user's news
+        for name in ("lightning.fabric", "lightning.pytorch"):  # too talkative for a user
             logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric = Fabric(
             accelerator={"cuda": "gpu"}.get(device.type, device.type),
@@ -113,7 +113,7 @@ class Engine:
     ) -> str | None:
         """Train; returns None at the end of the run, or the watcher's reason for stopping early.
 
-        With a ``folder``, a checkpoint there is taken up again, and one is written every
+        With a ``folder``, training goes on from a checkpoint there, and one is written every
         ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that
         waits ends the run: killed and started again it ends in the same bits on the CPU.
         """
@@ -154,7 +154,7 @@ class Engine:
 
 
 class Checkpoints:
-    """What is written of a training while it runs, and how it is taken up again.
+    """What is written of a training while it runs, and how a training resumes from it.
 
     The last two are kept: ``checkpoint.pt`` and ``checkpoint-previous.pt``.
     """
@@ -171,7 +171,7 @@ class Checkpoints:
         self.every, self.saved, self.cost = 60 * minutes, time.monotonic(), 0.0
 
     def after(self, step: int, since: int, total: Tensor) -> None:
-        """Save where it is due; end here, saved, where a signal waits.
+        """Save when it is time; if a signal is waiting, save and end.
 
         ``total`` (a scalar) is the sum of the losses after the first ``since`` steps.
 
@@ -182,13 +182,13 @@ class Checkpoints:
         wait = self.every
         if epoch and step % epoch == 0:
             wait = min(wait, max(EPOCH_SECONDS, COST * self.cost))
-        if self.folder and (interrupt.asked() or time.monotonic() - self.saved >= wait):
+        if self.folder and (interrupt.pending() or time.monotonic() - self.saved >= wait):
             self._save(self.folder, step, since, total)
             self.saved = time.monotonic()
         interrupt.check()
 
     def resume(self, device: torch.device) -> tuple[int, int, Tensor]:
-        """(step, since, total) of the newest checkpoint that is whole; zeros where there is none.
+        """(step, since, total) of the newest undamaged checkpoint; zeros without one.
 
         A damaged one is named, and the one before it is taken.
         """

@@ -1,4 +1,4 @@
-"""What can go wrong with a machine, in one line: what happened, where, and what to do."""
+"""Errors of the machine (disk, memory) in one line: what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DISK = {
 
 
 def machine_fault(error: Exception) -> str | None:
-    """The line for a fault of the machine; None for anything else, which is a fault of ours."""
+    """The line for an error of the machine; None for any other error, which is a bug."""
     if isinstance(error, OSError) and error.errno is not None:
         where = f"{error.filename}: " if error.filename else ""
         what = _DISK.get(error.errno) or error.strerror or str(error)

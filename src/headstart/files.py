@@ -1,4 +1,4 @@
-"""Files that are whole or not there, digests that show a change, and locks between processes."""
+"""Write whole files, tell whether a file was changed, and lock between processes."""
 
 from __future__ import annotations
 

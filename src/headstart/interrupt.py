@@ -1,9 +1,9 @@
-"""Signals that ask a run to end: what is worth keeping is saved first, then it ends.
+"""Signals that ask a run to end: it saves its work first, then ends.
 
-Only the command line listens. A signal raises ``Interrupted`` where the main thread stands, as
-Ctrl-C raises ``KeyboardInterrupt``; inside ``deferred`` it waits until the work there has looked
-(``asked``) or is done. A second signal ends the process at once; but a terminal that closes says
-so twice, which counts as once.
+Only the command line listens. A signal raises ``Interrupted`` in the main thread, as Ctrl-C
+raises ``KeyboardInterrupt``; inside ``deferred`` it waits until the block calls ``check`` or ends.
+A second signal ends the process at once. A terminal that closes sends SIGHUP twice; that counts as
+one signal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNALS = tuple(signal.Signals[name] for name in _NAMES if hasattr(signal, name)
 
 
 class Interrupted(BaseException):
-    """A signal asked for the end; no ``except Exception`` may keep it."""
+    """A signal asked for the end; not an ``Exception``, so that no handler of those catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -37,17 +37,17 @@ class _State:
     deferring: int = 0
 
 
-_state = _State()  # signals belong to the process, and so does what they said
+_state = _State()  # one for the process, as signals are
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Listen while the block runs; a signal that the process was told to ignore stays ignored."""
+    """Listen while the block runs; a signal that the process ignores stays ignored."""
     if threading.current_thread() is not threading.main_thread():  # Python allows it nowhere else
         yield
         return
-    heard = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _hear) for number in heard}
+    handled = [s for s in SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _on_signal) for number in handled}
     _state.number, _state.process = None, os.getpid()
     try:
         yield
@@ -74,7 +74,7 @@ def deferred() -> Iterator[None]:
         check()
 
 
-def asked() -> bool:
+def pending() -> bool:
     """Whether a signal is waiting."""
     return _state.number is not None
 
@@ -85,12 +85,12 @@ def check() -> None:
         raise Interrupted(_state.number)
 
 
-def _hear(number: int, _: FrameType | None) -> None:
-    if os.getpid() != _state.process:  # a worker: it has nothing to save, and nothing to say
+def _on_signal(number: int, _: FrameType | None) -> None:
+    if os.getpid() != _state.process:  # a forked worker has nothing to save
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         return
-    if asked():
+    if pending():
         if number == _state.number and signal.Signals(number).name == "SIGHUP":
             return
         os._exit(128 + number)

@@ -2,8 +2,8 @@
 
 ``<run>/<verb>/<label>-<key>/`` holds one artifact; ``done.json`` is written last, so its presence
 means that the rest is whole. The key is a hash over the verb, its version, its settings and the
-keys of its inputs: finished work is found again, changed work gets a folder of its own, and running
-the same command again is how a study is resumed.
+keys of its inputs: finished work is found again, changed work gets a new folder, and running the
+same command again resumes a study.
 
 ``done.json`` also holds the SHA-256 of every file of the artifact and of what its inputs held. They
 are compared when a process first asks for an artifact: one that was cut off, changed, or made from
@@ -24,7 +24,7 @@ from typing import Any
 from headstart import interrupt
 from headstart.files import digest, lock, write_bytes
 
-# Raised by one when a stage comes to compute something else from the same settings.
+# Add one when a stage computes something else from the same settings.
 VERSIONS = {
     "index": 3,
     "pretrain": 2,
@@ -36,11 +36,11 @@ VERSIONS = {
     "compare": 3,
 }
 DONE = "done.json"
-PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact
+TEMPORARY = (".", "checkpoint", DONE)  # files that begin so are no part of an artifact
 
 
-def _nobody(_: str) -> None:
-    """Tell no one."""
+def _silent(_: str) -> None:
+    """Print nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Entry:
 
     @property
     def info(self) -> dict[str, Any]:
-        """What the stage had to say of it when it finished."""
+        """What the stage stored about it when it finished."""
         info: dict[str, Any] = self._stored()["info"]
         return info
 
@@ -100,7 +100,7 @@ class Entry:
         return self
 
     def fault(self) -> str | None:
-        """What keeps a finished artifact from being used; None where it is as it was left."""
+        """Why a finished artifact cannot be used; None where nothing has changed."""
         try:
             stored = self._stored()
             written = stored.pop("digest")
@@ -125,7 +125,7 @@ class Entry:
         return {
             path.relative_to(self.folder).as_posix(): path
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(PASSING)
+            if path.is_file() and not path.name.startswith(TEMPORARY)
         }
 
     def _stored(self) -> dict[str, Any]:
@@ -134,9 +134,9 @@ class Entry:
 
 
 class Store:
-    """The artifacts of one run folder; ``tell`` hears of those that are damaged."""
+    """The artifacts of one run folder; ``tell`` is called for each that is damaged."""
 
-    def __init__(self, root: Path, tell: Callable[[str], None] = _nobody) -> None:
+    def __init__(self, root: Path, tell: Callable[[str], None] = _silent) -> None:
         self.root, self.tell = root, tell
         self._sound: set[Path] = set()
 
@@ -177,7 +177,7 @@ class Store:
 
 
 class FinishedStore(Store):
-    """The artifacts of a run that is over: they are found, and nothing new comes to be."""
+    """The artifacts of a finished run; it makes no new ones."""
 
     def entry(
         self, verb: str, label: str, settings: Mapping[str, Any], inputs: Sequence[Entry] = ()
@@ -202,11 +202,8 @@ class UnfinishedError(LookupError):
 
 
 @contextmanager
-def locked(root: Path, tell: Callable[[str], None] = _nobody) -> Iterator[None]:
-    """Keep a run folder to one process; a second one says so and waits.
-
-    The kernel releases the lock when its process ends, however it ends.
-    """
+def locked(root: Path, tell: Callable[[str], None] = _silent) -> Iterator[None]:
+    """Let one process at a time work in a run folder; a second one says so and waits."""
 
     def waiting() -> None:
         tell(f"{root}: another run is at work in this folder; waiting for it to end")

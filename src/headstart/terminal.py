@@ -21,18 +21,18 @@ QUIET_SECONDS = 15.0  # between two lines about the same thing where there is no
 
 
 class _Stderr(Console):
-    """A console whose reader may go away: the study goes on unseen."""
+    """A console whose reader may go away; the study then goes on without output."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True, highlight=False)
 
     def on_broken_pipe(self) -> None:
-        """Say no more; Rich would end the program."""
+        """Print nothing more; Rich would end the program."""
         self.quiet = True
 
 
 class Terminal:
-    """Tells of a run on stderr, so that stdout stays free for results."""
+    """Shows the progress of a run on stderr, so that stdout stays free for results."""
 
     def __init__(self) -> None:
         self.console = _Stderr()
@@ -59,7 +59,7 @@ class Terminal:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.console.is_terminal:  # elsewhere they never began, and stopping writes a line
+        if self.console.is_terminal:  # elsewhere they never started, and stopping writes a line
             self.bars.stop()
 
     def line(self, text: str) -> None:

@@ -30,7 +30,7 @@ LR = 0.06
 
 
 class Peer:
-    """One of lightly's loops; its workers rest while others are timed."""
+    """One of lightly's loops; its workers are paused while others are timed."""
 
     name = "peer"
 
@@ -59,7 +59,7 @@ class Peer:
         self._signal(signal.SIGSTOP)
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Let the workers end."""
         self._signal(signal.SIGCONT)
         self.batches = iter(())
 
@@ -85,7 +85,7 @@ class Peer:
 
 
 def check_peer(name: str, method: str) -> str:
-    """Where a method stands in the peer, as ``"module:attribute"``.
+    """The peer's class for a method, as ``"module:attribute"``.
 
     Raises:
         StudyError: a peer that is not known, not installed, or without the method; in one line.

@@ -55,7 +55,7 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
         study: its encoder, precision, batch size and recipe are used; its data are not.
         options: what to time.
         out: folder for the generated images and the cache, used again by the next call.
-        tell: who is told of progress.
+        tell: where progress is shown.
 
     Raises:
         StudyError: an unknown method or peer, or fewer images than a batch.

@@ -1,4 +1,4 @@
-"""What was timed, for a person: a table, and one sentence on what limits it."""
+"""The figures as a table, and one sentence on what limits the speed."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from headstart.engine import Engine, Reading, Training
 
 
 class Timed(Protocol):
-    """One of those that take turns."""
+    """Something that is timed in turns."""
 
     name: str
 
@@ -23,7 +23,7 @@ class Timed(Protocol):
 
 
 class Floor:
-    """Forward, backward and optimiser on tensors that lie on the device: nothing is faster."""
+    """Forward, backward and optimiser on tensors already on the device: an upper bound."""
 
     name = "floor"
 
@@ -106,11 +106,11 @@ class Turns:
         return "timed long enough" if done == self.rounds else None
 
     def state(self) -> dict[str, Any]:
-        """Nothing: it is never taken up again."""
+        """Nothing: it never resumes."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
+        """Nothing to restore."""
 
 
 def wait(device: torch.device) -> None:

@@ -12,11 +12,11 @@ Batch = tuple[Tensor, ...]
 
 
 class Ahead:
-    """A function of the step that has its next answer ready.
+    """Makes the batch of the next step while this one is used.
 
     Reading, copying and making views of step k + 1 run in a thread, and on a GPU on a stream, of
-    their own. A batch depends on its step alone, so what comes out is the same as without; a step
-    out of turn (a training taken up again) is made when it is asked for.
+    their own. A batch depends on its step alone, so the batches are the same as without it. A
+    step out of order (after a resume) is made when it is asked for.
     """
 
     def __init__(self, batch: Callable[[int], Batch], steps: int, device: torch.device) -> None:

@@ -1,7 +1,7 @@
-"""Batches as functions of the step: nothing to resume, nothing to get out of step.
+"""Batches as functions of the step, so that a training can resume at any step.
 
 The order of an epoch depends on (seed, epoch), the random parameters of a view on (seed, step,
-view); so a run taken up at any step sees just what it would have seen.
+view); so a resumed run sees exactly the images it would have seen.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ CHECKED = 512 * 2**20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 COLUMNS = ("aspect", "digest", "reason", "crc")  # of what is known of each image
 WAITING = "waiting for another process that reads these images"
-_PASSING = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system's, not the image's
+_SYSTEM_ERROR = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system's, not the image's
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class PixelCache:
 
 
 class _AlteredError(Exception):
-    """A cache that says it is finished, and is not what was written."""
+    """A finished cache whose content is not what was written."""
 
 
 def open_cache(
@@ -82,15 +82,15 @@ def open_cache(
     """
     home = _Home.of(files, side, folder)
     tell = line or (lambda _: None)
-    with home.mistakes():
+    with home.errors_as_one_line():
         with suppress(FileNotFoundError, _AlteredError):
             cache = home.read()
-            if not (_again(files, cache) and os.access(home.path, os.W_OK)):
+            if not (_may_read_now(files, cache) and os.access(home.path, os.W_OK)):
                 return cache
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder / f"{home.path.name}.lock", lambda: tell(WAITING)):
             try:
-                _look_again(files, home)
+                _retry_unread(files, home)
                 return home.read()
             except FileNotFoundError:
                 pass
@@ -120,8 +120,9 @@ def identity(files: Sequence[Found]) -> str:
 
 
 def allocate(file: int, size: int) -> None:
-    """Make a file as long as it will be, and take the room on the disk now: a memory-mapped page
-    that finds the disk full is a crash, not an error.
+    """Make a file as long as it will be, and take the room on the disk now.
+
+    On a full disk, writing to a memory-mapped page later would crash the process.
 
     Raises:
         OSError: no room.
@@ -159,8 +160,8 @@ class _Home:
         return self.path / "done.json"
 
     @contextmanager
-    def mistakes(self) -> Iterator[None]:
-        """What the system refuses, in one line that says what to do."""
+    def errors_as_one_line(self) -> Iterator[None]:
+        """Turn errors of the system into one line that says what to do."""
         try:
             yield
         except _AlteredError as why:
@@ -184,7 +185,7 @@ class _Home:
             ) from None
 
     def clear(self) -> None:
-        """Forget all of it. Who has the pixels open keeps them: the new file is another one."""
+        """Delete all of it; a process that has the old pixels open keeps them."""
         for path in (self.done, self.pixels, *self.path.glob("block-*"), *self.path.glob("*.part")):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -207,7 +208,7 @@ class _Home:
         return PixelCache(pixels, aspect, tuple(table["digest"]), tuple(table["reason"]))
 
     def mapped(self, mode: Any) -> np.memmap[Any, np.dtype[np.uint8]]:
-        """The pixels; only after their size is known to be right may one look at them."""
+        """The pixels, after a check of the file's size and shape."""
         try:
             pixels = np.lib.format.open_memmap(self.pixels, mode=mode)
         except FileNotFoundError:
@@ -283,18 +284,18 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
         path.unlink()
 
 
-def _again(files: Sequence[Found], cache: PixelCache) -> list[int]:
-    """Rows that the system, not the image, kept from being read, and may not now."""
+def _may_read_now(files: Sequence[Found], cache: PixelCache) -> list[int]:
+    """Rows that could not be read because of the system, and can perhaps be read now."""
     return [
         row
         for row, reason in enumerate(cache.reasons)
-        if _PASSING.match(reason) and os.access(files[row].path, os.R_OK)
+        if _SYSTEM_ERROR.match(reason) and os.access(files[row].path, os.R_OK)
     ]
 
 
-def _look_again(files: Sequence[Found], home: _Home) -> None:
-    """Read once more what may have been kept from us for a while."""
-    again = _again(files, home.read())
+def _retry_unread(files: Sequence[Found], home: _Home) -> None:
+    """Read the rows of ``_may_read_now`` once more."""
+    again = _may_read_now(files, home.read())
     if not again:
         return
     table, _ = home._table()
@@ -308,7 +309,7 @@ def _look_again(files: Sequence[Found], home: _Home) -> None:
 
 
 def _settled(row: Row, pixels: npt.NDArray[np.uint8]) -> Row:
-    """Zeros where there is no image: a worker may have died while it wrote."""
+    """Set the pixels of an unreadable image to 0: its worker may have died while it wrote."""
     if not row.reason:
         return row
     pixels[row.row] = 0
@@ -316,7 +317,7 @@ def _settled(row: Row, pixels: npt.NDArray[np.uint8]) -> Row:
 
 
 def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """The file of pixels, to go on with or new."""
+    """The file of pixels: that of a stopped build, or a new one."""
     with suppress(_AlteredError):
         return home.mapped("r+")
     home.clear()  # records of blocks speak of pixels that are gone
@@ -329,7 +330,7 @@ def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:
 
 
 def _kept_blocks(home: _Home, pixels: npt.NDArray[np.uint8]) -> dict[int, list[Row]]:
-    """Finished blocks of a build that was stopped, but for those whose pixels were lost."""
+    """Finished blocks of a build that was stopped, without those whose pixels were lost."""
     kept = {}
     for number, start in enumerate(range(0, len(pixels), BLOCK)):
         try:

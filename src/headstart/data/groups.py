@@ -1,6 +1,6 @@
-"""Images that belong together because the user says so: one person, one product, one patient.
+"""Groups of images given by the user, such as all photos of one person, product or patient.
 
-And how to pair images of which no two that belong together shall meet.
+Also a way to pair images so that no pair has two images of one group.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IDS = ("id", "file", "filename", "file name", "file_name", "image", "name", "pa
 
 
 def read_groups(spec: str, files: Sequence[Found]) -> tuple[str, ...]:
-    """The group of each file, "" for one that stands alone.
+    """The group of each file, "" for an image without one.
 
     Args:
         spec: a CSV file with the columns ``group`` and ``id`` (or ``file``, ``image``, ``path``),
@@ -52,8 +52,8 @@ def read_groups(spec: str, files: Sequence[Found]) -> tuple[str, ...]:
 def partners(groups: Ints, rng: np.random.Generator) -> Ints:
     """For each of n images the position of another (n,), of another group where there is one.
 
-    ``groups`` (n,) are whole numbers. Each image serves once, unless one group holds more than
-    half of them: then some serve its images several times. A lone image gets itself.
+    ``groups`` (n,) are whole numbers. Each image is the partner of one other, unless one group
+    holds more than half of them: then some are partners several times. A single image gets itself.
     """
     count = len(groups)
     shuffled = rng.permutation(count)
@@ -135,7 +135,7 @@ def _rows(path: Path) -> list[tuple[str, str]]:
 
 
 def _names(files: Iterable[Found]) -> dict[str, list[int]]:
-    """Every name that an image answers to, with the positions of those that do."""
+    """Every name an image can be given by, with the positions of the images that have it."""
     named: dict[str, list[int]] = defaultdict(list)
     for i, file in enumerate(files):
         below = file.id.partition("/")[2]

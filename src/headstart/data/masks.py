@@ -1,4 +1,4 @@
-"""Foreground masks: where the object is, read from what people have, seen as the model sees it.
+"""Foreground masks: where the object is in each image, after the same crop as the model sees.
 
 A source is a folder of PNGs, a COCO file (``.json``) or a table of boxes (``.csv``). A mask belongs
 to an image if the path of one, without its ending, ends in the whole path of the other: image
@@ -58,7 +58,7 @@ class Masks:
     asked: int
 
     def rows(self, ids: Strings) -> Ints:
-        """Where each of ``ids`` (N,) stands here, −1 where it has no mask."""
+        """The row of each of ``ids`` (N,) in these masks, −1 where it has no mask."""
         place = {identity: i for i, identity in enumerate(self.ids.tolist())}
         return np.array([place.get(identity, -1) for identity in ids.tolist()], dtype=np.int64)
 
@@ -92,7 +92,7 @@ def load_masks(
         images: all images of the study, so that a name which fits two of them is seen.
         side: S, side of the cached images in pixels.
         wanted: ids of the images whose masks are read; all without it.
-        progress: told what is done, how many of it and of how many.
+        progress: called with what is done, how many, and how many in all.
 
     In a PNG the object is what is opaque, if some of it is transparent; else, with a palette, what
     is not colour 0; else what is above 127, or above 0 where nothing is above 127. A COCO image's
@@ -172,7 +172,7 @@ def _owners(source: Path, names: Sequence[str], ids: Sequence[str]) -> dict[str,
     if len(masks) < len(names):
         kept = set(masks.values())
         twice = next(name for name in names if name not in kept)
-        raise _wrong(source, f"'{twice}' stands beside another mask of the same name")
+        raise _wrong(source, f"'{twice}' has the same name as another mask")
     ends: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
     for parts in masks:
         for start in range(len(parts)):

@@ -15,7 +15,7 @@ _PASSES = 20
 
 
 def quota(n: int, targets: Mapping[str, float], placed: Mapping[str, int]) -> dict[str, int]:
-    """How many of n loose images go to each part of which ``placed`` are there already.
+    """How many of n images without a group go to each part; ``placed`` are there already.
 
     An empty part gets one first (train, then test, then validation), then the part that lacks most
     of its target. Targets sum to all images of the class, loose and placed.

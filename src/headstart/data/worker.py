@@ -29,7 +29,7 @@ READY = {"ready": True}
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is told once: row ``i`` (3, side, side) of ``pixels`` lies at byte ``start +
+    """What a worker needs to know: row ``i`` (3, side, side) of ``pixels`` lies at byte ``start +
     i·3·side²``; a file may take ``seconds``, the process ``memory`` bytes.
     """
 

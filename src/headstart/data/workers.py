@@ -1,8 +1,8 @@
-"""Decode many files in worker processes, so that no file can crash, hang or swallow the program.
+"""Decode many files in worker processes, so that no file can crash or hang the program.
 
-A worker that takes too long over a file, or dies of it, costs that file and itself; a new one goes
-on with the rest. Neither ``multiprocessing`` nor ``concurrent.futures`` will do: they run the
-user's main module again, and lose all pending work with one process.
+A file that takes too long or crashes its worker is given up; a new worker goes on with the rest.
+``multiprocessing`` and ``concurrent.futures`` do not fit: they run the user's main module again,
+and one dead process loses all pending work.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import IO, Any
 from headstart.config import StudyError
 from headstart.data.worker import OUT_OF_MEMORY, Task
 
-# -P: the folder one happens to be in is no place to import from.
+# -P: nothing is imported from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "headstart.data.worker")
 START_SECONDS = 120.0  # for Python itself and its imports, perhaps from a slow network disk
 AHEAD = 64  # most files that a worker holds, so that it need not wait for the next
 AHEAD_BYTES = 40_000  # one more line, of at most 25 kB, and a pipe is full: writing never waits
 PER_WORKER = 32  # files that are worth starting one more process
-_TICK = 1.0  # seconds between two looks at the clock
+_POLL_SECONDS = 1.0  # seconds between two checks for workers that are late
 
 
 @dataclass(frozen=True)
 class Row:
-    """What came of a file: ``row`` of the pixels, or the ``reason`` why there are none.
+    """The result for one file: its ``row`` in the pixels, or the ``reason`` why it has none.
 
     ``crc`` is the CRC-32 of the pixels as they were written; 0 where unreadable.
     """
@@ -60,18 +60,18 @@ def decode_files(
 ) -> Iterator[Row]:
     """Decode files, given as (row, path), and write their pixels; one ``Row`` each, in any order.
 
-    A file that crashes a worker is tried once more, so that what killed an innocent one (another
-    program that took all memory) does not count.
+    A file that crashes a worker is tried once more, so that a crash with another cause (say,
+    another program took all memory) does not count.
 
     Raises:
         StudyError: workers cannot be started.
         OSError: the pixels cannot be written.
     """
-    crew = _Crew(_Waiting(files), task, command)
+    workers = _Workers(_Waiting(files), task, command)
     try:
-        yield from crew.run()
+        yield from workers.run()
     finally:
-        crew.dismiss()
+        workers.stop()
 
 
 class _Waiting:
@@ -89,14 +89,14 @@ class _Waiting:
         """Files to be taken next, in their order."""
         self._back.extendleft(reversed(files))
 
-    def at_least(self, most: int) -> int:
+    def count_up_to(self, most: int) -> int:
         """How many wait, counted up to ``most``."""
         self._back.extend(islice(self._files, max(0, most - len(self._back))))
         return min(most, len(self._back))
 
 
-def _longest(job: tuple[int, str]) -> int:
-    """No fewer bytes than a job has as a line of ASCII."""
+def _line_bytes(job: tuple[int, str]) -> int:
+    """At least as many bytes as a job has as a line of ASCII."""
     return 6 * len(job[1]) + 30
 
 
@@ -104,18 +104,18 @@ class _Worker:
     """One process, and the files that it was given and has not answered for, in order."""
 
     def __init__(self, task: Task, command: Sequence[str]) -> None:
-        self.said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
+        self.stderr_file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``end``
         try:
             self.process = subprocess.Popen(  # noqa: S603 - this very program
                 [*command, task.to_json()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self.said,
+                stderr=self.stderr_file,
                 env=_environment(),
                 bufsize=0,
             )
         except OSError:
-            self.said.close()
+            self.stderr_file.close()
             raise
         assert self.process.stdin
         assert self.process.stdout
@@ -137,20 +137,20 @@ class _Worker:
             self.since = time.monotonic()
             self.ahead = min(2 * self.ahead, AHEAD)
         lines = b""
-        held = sum(map(_longest, self.todo))
+        held = sum(map(_line_bytes, self.todo))
         while len(self.todo) < self.ahead and held < AHEAD_BYTES and (job := waiting.take()):
             self.todo.append(job)
-            held += _longest(job)
+            held += _line_bytes(job)
             lines += json.dumps(job).encode() + b"\n"
         with suppress(BrokenPipeError):  # it is dead; the end of its answers will say so
             self.jobs.write(lines)
 
-    def hear(self) -> list[dict[str, Any]] | None:
-        """What it answered meanwhile; None when it will answer no more."""
-        heard = os.read(self.answers.fileno(), 1 << 16)
-        if not heard:
+    def read_answers(self) -> list[dict[str, Any]] | None:
+        """The answers since the last call; None once the worker has ended."""
+        content = os.read(self.answers.fileno(), 1 << 16)
+        if not content:
             return None
-        *lines, self._half = (self._half + heard).split(b"\n")
+        *lines, self._half = (self._half + content).split(b"\n")
         self.since = time.monotonic()
         self.late = False  # it answered just before it was killed
         return [json.loads(line) for line in lines]
@@ -161,17 +161,17 @@ class _Worker:
         status = self.process.wait()
         self.jobs.close()
         self.answers.close()
-        self.said.close()
+        self.stderr_file.close()
         return status
 
-    def last_words(self) -> str:
+    def last_stderr_line(self) -> str:
         """The last line of what it wrote to stderr."""
-        self.said.seek(0)
-        lines = self.said.read()[-4000:].decode("utf8", "replace").split("\n")
+        self.stderr_file.seek(0)
+        lines = self.stderr_file.read()[-4000:].decode("utf8", "replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "no reason given")
 
 
-class _Crew:
+class _Workers:
     """Workers, the files that wait for them, and those that crashed one."""
 
     def __init__(self, waiting: _Waiting, task: Task, command: Sequence[str]) -> None:
@@ -182,22 +182,22 @@ class _Crew:
 
     def run(self) -> Iterator[Row]:
         """All rows, as they come."""
-        for _ in range(-(-self.waiting.at_least(PER_WORKER * usable_cores()) // PER_WORKER)):
-            self._hire()
-        looked = time.monotonic()
+        for _ in range(-(-self.waiting.count_up_to(PER_WORKER * usable_cores()) // PER_WORKER)):
+            self._start_worker()
+        last_look = time.monotonic()
         while any(worker.todo for worker in self.workers):
-            for key, _ in self.selector.select(_TICK):
-                yield from self._hear(key.data)
-            looked = self._look_at_clock(looked)
+            for key, _ in self.selector.select(_POLL_SECONDS):
+                yield from self._take_answers(key.data)
+            last_look = self._stop_late_workers(last_look)
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End all workers; nothing is left behind."""
         for worker in self.workers:
             worker.end()
         self.workers.clear()
         self.selector.close()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         try:
             worker = _Worker(self.task, self.command)
         except OSError as error:
@@ -206,10 +206,10 @@ class _Crew:
         self.selector.register(worker.answers, selectors.EVENT_READ, worker)
         worker.give(self.waiting)
 
-    def _hear(self, worker: _Worker) -> Iterator[Row]:
-        answers = worker.hear()
+    def _take_answers(self, worker: _Worker) -> Iterator[Row]:
+        answers = worker.read_answers()
         if answers is None:
-            yield from self._buried(worker)
+            yield from self._replace_worker(worker)
             return
         for answer in answers:
             if not worker.ready:
@@ -221,11 +221,11 @@ class _Crew:
             yield Row(**answer)
         worker.give(self.waiting)
 
-    def _buried(self, worker: _Worker) -> Iterator[Row]:
-        """A worker is gone: the file it was at is to blame, the others wait for the next one."""
+    def _replace_worker(self, worker: _Worker) -> Iterator[Row]:
+        """Replace a worker that ended: the file it was decoding counts as the cause."""
         self.selector.unregister(worker.answers)
         self.workers.remove(worker)
-        words = "" if worker.ready else worker.last_words()
+        words = "" if worker.ready else worker.last_stderr_line()
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(5)
         status = worker.end()
@@ -235,13 +235,13 @@ class _Crew:
             row = worker.todo[0][0]
             if worker.late or row in self.crashed:
                 worker.todo.popleft()
-                yield Row(row, reason=self._blame(worker, status))
+                yield Row(row, reason=self._reason(worker, status))
             self.crashed.add(row)
             self.waiting.give_back(worker.todo)
-        if self.waiting.at_least(1):
-            self._hire()
+        if self.waiting.count_up_to(1):
+            self._start_worker()
 
-    def _blame(self, worker: _Worker, status: int) -> str:
+    def _reason(self, worker: _Worker, status: int) -> str:
         if worker.late:
             return f"took longer than {self.task.seconds:g} s to decode"
         if status == -signal.SIGKILL:
@@ -252,12 +252,12 @@ class _Crew:
             return f"needs more than {self.task.memory >> 20} MB to decode"
         return f"the decoder ended the process (status {status})"
 
-    def _look_at_clock(self, looked: float) -> float:
-        """Kill who is late; the end of its answers tells the rest."""
+    def _stop_late_workers(self, last_look: float) -> float:
+        """Kill workers that take too long; ``_replace_worker`` deals with the rest."""
         now = time.monotonic()
-        lost = now - looked - _TICK  # this process itself was stopped, or busy elsewhere
+        lost = now - last_look - _POLL_SECONDS  # this process itself was stopped, or busy elsewhere
         for worker in self.workers:
-            worker.since += lost if lost > _TICK else 0.0
+            worker.since += lost if lost > _POLL_SECONDS else 0.0
             most = self.task.seconds if worker.ready else START_SECONDS
             if (worker.todo or not worker.ready) and now - worker.since > most:
                 worker.late = True
@@ -270,7 +270,7 @@ def _cannot_start(why: str) -> StudyError:
 
 
 def _environment() -> dict[str, str]:
-    """Imports as here; and one thread, for nothing here computes."""
+    """The same import paths as here, and one thread per worker."""
     paths = os.pathsep.join(path for path in sys.path if path)
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
     return {**os.environ, **threads, "PYTHONPATH": paths}

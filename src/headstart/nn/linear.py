@@ -230,7 +230,7 @@ def _solve_in_batches(scores: Tensor, y: Tensor, lam: Tensor, tolerance: float) 
 
 @dataclass(frozen=True)
 class _State:
-    """Where K fits stand, the fits in the last dimension of every tensor.
+    """The state of K fits; the last dimension of every tensor is the fit.
 
     ``lam`` and the objective ``f`` (K,); ``theta`` and its gradient ``g`` (r + 1, C, K);
     ``logits`` and the probabilities ``p`` (n, C, K).
@@ -308,7 +308,7 @@ class _Solver:
         """The Hessian's diagonal (r + 1, C, K)."""
         curvature = (self.x2t @ (state.p * (1 - state.p)).flatten(1)).view_as(state.theta)
         diagonal = curvature / len(self.x) + state.lam * self.penalised
-        return diagonal.clamp_min(1e-12)  # the bias, once no image is in doubt
+        return diagonal.clamp_min(1e-12)  # the bias, once every probability is 0 or 1
 
     def _line_search(self, state: _State, d: Tensor) -> _State:
         """The first step that lowers f enough (Armijo); every fit has a step of its own.

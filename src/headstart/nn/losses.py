@@ -17,7 +17,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def exact(x: Tensor) -> torch.autocast:
-    """Where matrix products stay in float32, whatever autocast surrounds it."""
+    """A context in which matrix products stay in float32, even inside autocast."""
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -30,7 +30,7 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
         temperature: T > 0.
 
     Returns:
-        A scalar ≥ 0; ln(2B−1) when the projections say nothing.
+        A scalar ≥ 0; ln(2B−1) when the projections are all equal.
     """
     z = torch.cat([_unit(z1), _unit(z2)])  # (2B, D)
     with exact(z):
@@ -51,7 +51,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
         temperature: T > 0.
 
     Returns:
-        A scalar ≥ 0; ln(1+K) when the embeddings say nothing.
+        A scalar ≥ 0; ln(1+K) when the embeddings are all equal.
     """
     q, k = _unit(q), _unit(k)
     l_pos = (q * k).sum(dim=1, keepdim=True)  # (B, 1)
@@ -64,7 +64,7 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float) -> Tensor:
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     """D(p, z) of SimSiam (Chen & He 2021, eq. 1): mean −cos over the batch, in [−1, 1].
 
-    Where the gradient stops is the method's to say, not the loss's.
+    The method decides where the gradient stops; this function does not.
     """
     return -(_unit(p) * _unit(z)).sum(dim=1).mean()
 

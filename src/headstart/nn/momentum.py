@@ -1,4 +1,4 @@
-"""Networks that follow another one as a moving average, and a queue of what they said."""
+"""Networks that follow another one as a moving average, and a queue of their outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""k nearest neighbours on frozen features: nothing to tune, so it cannot be tuned unfairly.
+"""k nearest neighbours on frozen features: nothing is tuned.
 
 The votes are weighted by exp(cosine / T), with k = 20 and T = 0.07 as defaults (Wu et al., 2018,
 "Unsupervised feature learning via non-parametric instance discrimination", section 3.4, uses the
@@ -45,7 +45,7 @@ def knn_accuracy(
     """Leave-one-out balanced accuracy: each image is judged by all others, never by itself.
 
     Takes features ``x`` (N, D) and labels ``y`` (N,); the mean recall is over the classes that
-    occur. A class with one image only has recall 0, as nobody is left to vote for it.
+    occur. A class with one image only has recall 0, as no other image can vote for it.
 
     Raises:
         ValueError: fewer than two images, ``k`` or ``temperature`` not positive, or a label out of

@@ -1,4 +1,4 @@
-"""Optimisers and schedules, in steps: what the papers print, with the lr applied in plain sight."""
+"""Optimisers and learning-rate schedules in steps, as the papers give them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the verbs share: the run and its data, stored networks, logs, and memory that runs out."""
+"""What the stages share: the run and its data, stored networks, logs, and out-of-memory errors."""

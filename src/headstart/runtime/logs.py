@@ -11,7 +11,7 @@ class Logs:
     """Writes scalars for TensorBoard; empty values are left out.
 
     Each record is on disk when ``scalars`` returns. TensorBoard's own writer has a thread for it,
-    whose failures are told by a traceback.
+    which prints a traceback when it fails.
     """
 
     def __init__(self, folder: Path) -> None:

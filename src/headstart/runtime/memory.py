@@ -1,4 +1,4 @@
-"""Memory that runs out: told in one line, with a batch size that was seen to fit."""
+"""Out of memory: one line that names a batch size that was tried and fits."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ def fitting(
     if kept():
         raise MemoryError
     name, setting, tried = batch
-    said = f"{name}: a step of {tried} images does not fit into the memory of {engine.device}"
+    too_large = f"{name}: a step of {tried} images does not fit into the memory of {engine.device}"
     size = tried // 2
     while size >= 2:
-        if _fits(lambda size=size: engine.fit(replace(smaller(size), steps=1), _Blind())):  # type: ignore[misc]
-            raise StudyError(f"{said}, one of {size} does; try {setting}{size}")
+        if _fits(lambda size=size: engine.fit(replace(smaller(size), steps=1), _NoWatcher())):  # type: ignore[misc]
+            raise StudyError(f"{too_large}, one of {size} does; try {setting}{size}")
         size //= 2
-    raise StudyError(f"{said}, nor does any smaller one; try smaller images or a smaller backbone")
+    raise StudyError(
+        f"{too_large}, nor does any smaller one; try smaller images or a smaller backbone"
+    )
 
 
 def _fits(work: Callable[[], object]) -> bool:
@@ -70,17 +72,17 @@ def _fits(work: Callable[[], object]) -> bool:
     return False
 
 
-class _Blind:
-    """A watcher that sees nothing: for a step that is only tried."""
+class _NoWatcher:
+    """A watcher for a step that is only tried."""
 
     read_every = 1
 
     def __call__(self, reading: Reading) -> None:
-        """Say nothing."""
+        """Go on."""
 
     def state(self) -> dict[str, Any]:
-        """Nothing travels."""
+        """Nothing to keep."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing travels."""
+        """Nothing to keep."""

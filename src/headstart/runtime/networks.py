@@ -1,4 +1,4 @@
-"""Networks between the stages: stored, strictly loaded, and asked without being changed."""
+"""Networks between the stages: stored, loaded strictly, and evaluated without a change."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def outputs(
     ask: Callable[[Tensor], Tensor] | None = None,
     batch: int = BATCH,
 ) -> Tensor:
-    """What a network says of each image under the evaluation transform.
+    """The output of a network for each image under the evaluation transform.
 
     Evaluation mode and float32 whatever training does, so that no image's result depends on the
     others in its batch; every module's mode is put back afterwards.
@@ -127,7 +127,7 @@ def _answer(ask: Callable[[Tensor], Tensor], images: Images, part: Ints) -> Tens
 
 
 def preprocessing(images: Images) -> str:
-    """SHA-256 of what stands between a stored image and the network's first convolution.
+    """SHA-256 of what happens to a stored image before the network's first convolution.
 
     The size, the cached size and the normalisation, and what becomes of the first images: each
     as 4 × 4 means in sixteenths, which another processor's rounding does not change.

@@ -1,4 +1,4 @@
-"""What every stage is handed: the study, where it is kept, where it runs, and who is watching."""
+"""What every stage gets: the study, its folder, the engine, and where progress is shown."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from headstart.types import DatasetIndex, Ints
 
 
 class Tell(Protocol):
-    """How a run speaks to the person who waits for it."""
+    """Where a run reports its progress."""
 
     def line(self, text: str) -> None:
         """A line that stays."""
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """How far something long has come; ``done == total`` ends it."""
+        """How many of ``total`` are done; ``done == total`` ends the bar."""
 
 
 class Silence:
-    """Says nothing: for use as a library."""
+    """Prints nothing: for use as a library."""
 
     def line(self, text: str) -> None:
         """Drop it."""
@@ -39,7 +39,7 @@ class Silence:
 
 @dataclass(frozen=True)
 class Run:
-    """One study on its way through the verbs."""
+    """One study while its stages run."""
 
     study: Study
     folder: Path
@@ -78,12 +78,12 @@ class Cell:
 
     @property
     def method(self) -> str:
-        """Whose encoder it has."""
+        """The method whose encoder it has."""
         return self.arm.method
 
     @property
     def protocol(self) -> str:
-        """How that became a classifier, by name."""
+        """The protocol that made a classifier of it, by name."""
         return self.arm.protocol
 
     @property
@@ -98,7 +98,7 @@ Classifiers = Mapping[Cell, tuple[Entry, Entry]]
 
 @dataclass(frozen=True)
 class CellResult:
-    """What one cell came to: its classifier and predictions, or why there are none."""
+    """The result of one cell: its classifier and predictions, or why there are none."""
 
     cell: Cell
     status: str
@@ -110,7 +110,7 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Branch:
-    """One encoder of one seed with all its cells: what is computed in one piece, anywhere."""
+    """One encoder of one seed with all its cells; an executor runs it as one piece."""
 
     method: str
     seed: int
@@ -132,7 +132,7 @@ class Grid:
 
     @cached_property
     def features(self) -> Mapping[tuple[str, int], Entry]:
-        """By method and seed, of the encoders that are good for anything."""
+        """By method and seed, of the encoders that can be used."""
         entries = ((branch.method, branch.seed, branch.features) for branch in self.branches)
         return {(method, seed): entry for method, seed, entry in entries if entry}
 

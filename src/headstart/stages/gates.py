@@ -1,7 +1,7 @@
-"""gates: everything a run left behind -> nine answers to "may this comparison be believed?".
+"""gates: the artifacts of a run -> nine checks of the comparison itself.
 
-This module gathers, ``stats.gates`` judges. What is gathered is read back from what was done: the
-stored index, predictions, trials and histories, and the networks themselves.
+This module reads the stored index, predictions, trials, histories and networks; ``stats.gates``
+decides what passes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from headstart.store import Entry
 from headstart.types import Features, Floats, Ints, Predictions
 
 BATCH_IMAGES = 256
-SHUFFLED_STRENGTH = 1e-3  # weak: what was seen in training is to be remembered, not smoothed away
+SHUFFLED_STRENGTH = 1e-3  # weak, so that the head can memorise what it was trained on
 
 
 def check_gates(run: Run, data: Dataset, grid: Grid) -> list[Gate]:
@@ -54,11 +54,11 @@ def _all(run: Run, data: Dataset, grid: Grid) -> Iterator[Gate]:
     yield Gate.of("G9", None, _shuffled(run, data, grid))
 
 
-def _rows(gate: str, said: Mapping[str, GateResult]) -> Iterator[Gate]:
-    """One row an arm, or one that says why there is none."""
-    for arm, answer in said.items():
+def _rows(gate: str, results: Mapping[str, GateResult]) -> Iterator[Gate]:
+    """One row per arm, or one that says why there is none."""
+    for arm, answer in results.items():
         yield Gate.of(gate, arm, answer)
-    if not said:
+    if not results:
         yield Gate.of(gate, None, GateResult(NOT_RUN, "no arm of this study can be asked"))
 
 
@@ -73,11 +73,11 @@ def _disjoint(run: Run, data: Dataset) -> GateResult:
     }
     test = index.where("test")
     digests = np.array(data.cache.digests)[index.rows]
-    said = [
+    results = [
         judging.disjoint(key[test], {name: key[part] for name, part in parts.items()})
         for key in (index.groups, digests, index.ids)
     ]
-    return next((one for one in said if one.result == judging.FAIL), said[0])
+    return next((one for one in results if one.result == judging.FAIL), results[0])
 
 
 def _budgets(run: Run, data: Dataset) -> list[LabelBudget]:
@@ -97,7 +97,7 @@ def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
     test = data.index.where("test")
     labels = data.index.labels[test]
     chosen = np.random.default_rng(0).permutation(stratified_sample(labels, BATCH_IMAGES, seed=0))
-    said = {}
+    results = {}
     for cell in _first(run, grid):
         encoder, classifier = grid.classifiers[cell]
         judged = Predictions.load(grid.evaluated[cell].folder).logits[chosen]
@@ -105,12 +105,12 @@ def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
         try:
             again = _asked_again(network, data, test[chosen])
         except ValueError as error:  # BatchNorm that cannot take one image is still training
-            said[str(cell.arm)] = GateResult(
+            results[str(cell.arm)] = GateResult(
                 judging.FAIL, f"an image cannot be scored by itself: {error}"
             )
         else:
-            said[str(cell.arm)] = judging.batch_invariant(judged, again)
-    return said
+            results[str(cell.arm)] = judging.batch_invariant(judged, again)
+    return results
 
 
 def _asked_again(network: torch.nn.Module, data: Dataset, test: Ints) -> dict[str, Floats]:
@@ -140,13 +140,13 @@ def _starts(run: Run, grid: Grid) -> dict[str, GateResult]:
     for cell, (_, classifier) in grid.classifiers.items():
         if cell.arm == BASELINE and "start" in classifier.info:
             by_method[BASELINE.method][cell.seed] = classifier.info["start"]
-    said: dict[str, GateResult] = {}
+    results: dict[str, GateResult] = {}
     for seed in run.study.seeds:
         starts = {method: seeds[seed] for method, seeds in by_method.items() if seed in seeds}
         first = dict(sorted(starts.items(), key=lambda item: item[0] != BASELINE.method))
         for method, answer in judging.same(first, f"weights of seed {seed}").items():
-            _keep_worst(said, method, answer)
-    return said
+            _keep_worst(results, method, answer)
+    return results
 
 
 def _tuning(grid: Grid) -> dict[str, GateResult]:
@@ -156,11 +156,11 @@ def _tuning(grid: Grid) -> dict[str, GateResult]:
         family = "finetune" if cell.arm == BASELINE else cell.protocol
         if family in COMPARED:
             families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
-    said: dict[str, GateResult] = {}
+    results: dict[str, GateResult] = {}
     for arms in families.values():
         budgets = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
-        said |= judging.same(budgets, "tuning")
-    return said
+        results |= judging.same(budgets, "tuning")
+    return results
 
 
 def _tried(entry: Entry) -> tuple[int, int, str]:
@@ -185,18 +185,18 @@ def _hash(value: Any) -> str:
 
 def _learning_rates(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
     """G6: every pretraining's readings against its recipe's schedule."""
-    said: dict[str, GateResult] = {}
+    results: dict[str, GateResult] = {}
     for (method, _), entry in grid.encoders.items():
         if "history" not in entry.info:
             continue
-        _keep_worst(said, method, _learning_rate(run, data, entry.info))
-    return said
+        _keep_worst(results, method, _learning_rate(run, data, entry.info))
+    return results
 
 
-def _keep_worst(said: dict[str, GateResult], arm: str, answer: GateResult) -> None:
-    """Of several seeds' answers the first failure stands, else the last one."""
-    if arm not in said or said[arm].result != judging.FAIL:
-        said[arm] = answer
+def _keep_worst(results: dict[str, GateResult], arm: str, answer: GateResult) -> None:
+    """Of several seeds' answers keep the first failure, else the last answer."""
+    if arm not in results or results[arm].result != judging.FAIL:
+        results[arm] = answer
 
 
 def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> GateResult:
@@ -224,7 +224,7 @@ def _collapses(grid: Grid) -> dict[str, GateResult]:
     for (method, _), entry in grid.encoders.items():
         if "history" in entry.info:
             runs[method].append(entry.info)
-    said = {}
+    results = {}
     for method, infos in runs.items():
         lost = {i["seed"]: str(i["reason"]) for i in infos if i["status"] != "ok"}
         ignored = {
@@ -234,8 +234,8 @@ def _collapses(grid: Grid) -> dict[str, GateResult]:
             if i["status"] == "ok" and line.partition(":")[0] in STOPS
         }
         healthy = [i["seed"] for i in infos if i["seed"] not in {**lost, **ignored}]
-        said[method] = judging.collapse(healthy, lost, ignored)
-    return said
+        results[method] = judging.collapse(healthy, lost, ignored)
+    return results
 
 
 def _chance(grid: Grid) -> dict[str, GateResult]:

@@ -1,9 +1,10 @@
-"""A second look for copies: pairs that a trained encoder takes for nearly the same image.
+"""A second search for copies: pairs with nearly the same features in a trained encoder.
 
 The perceptual hash finds what was recompressed, resized or mirrored; features also find crops and
-new exposures of one scene. They are no proof: on 5,756 clothing photos 24 (MoCo) to 255 (SimCLR)
-pairs of a test and a training image reached a cosine of 0.95, and most show two garments of one
-kind. So the pairs are listed for a person to look at, and nothing is ever removed for them.
+new exposures of one scene. Similar features do not prove a copy: on 5,756 clothing
+photos 24 (MoCo) to 255 (SimCLR) pairs of a test and a training image reached a cosine of 0.95, and
+most show two garments of one kind. So the pairs are listed for a person to look at, and nothing is
+ever removed for them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""check: what is known of the images before anything is trained, as a card of facts and lines."""
+"""check: facts and warnings about the images, before anything is trained."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTS = ("quarantine.csv", "removed.csv", "near_duplicates.csv")
 
 @dataclass(frozen=True)
 class DataCard:
-    """What is known of the images: ``data`` as in ``results.json``, and what to say of it.
+    """Facts about the images: ``data`` as in ``results.json``, and sentences about it.
 
     ``warnings`` are those of the lines that may make a score look better than it is.
     """
@@ -51,7 +51,7 @@ def copy_lists(run: Run, data: Dataset) -> None:
 
 
 def data_card(run: Run, data: Dataset) -> DataCard:
-    """The images, the parts they play, and all that should be said of them."""
+    """The images, their splits, and the sentences about them."""
     info = data.entry.info
     classes = info["classes"]
     warnings = leaks(info)
@@ -97,7 +97,7 @@ def _removed(removed: Mapping[str, int]) -> Iterator[str]:
 
 
 def leaks(info: Mapping[str, Any]) -> list[str]:
-    """What may make a score look better than it is, though nothing was done about it."""
+    """What may make a score look better than it is; nothing is removed for it."""
     lines = []
     near, crossing = info["near_duplicates"], info["crossing"]
     if near["different_labels"]:
