@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from timm.optim import Lars
+from timm.optim.lars import Lars
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
