@@ -218,7 +218,7 @@ def test_folders_that_cannot_be_a_study(
     assert "no images found (saw nothing" in wrong("--labeled", tmp_path / "empty")
     one = tmp_path / "one"
     shutil.copytree(photos / "classes" / "hobo", one / "hobo")
-    assert "at least two class folders, found only 'hobo'" in wrong("--labeled", one)
+    assert "at least two classes, found only 'hobo'" in wrong("--labeled", one)
     assert "is in no class folder" in wrong("--labeled", photos / "classes" / "hobo")
     (tmp_path / "file").write_text("not a folder")
     assert "is a file, not a folder" in wrong("--labeled", tmp_path / "file")
