@@ -6,64 +6,27 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import examples
 import tiny_study
 from headstart.config import StudyError
 from headstart.data.cache import open_cache
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
-from headstart.data.sources.base import SPLIT_NAMES, Place, Source
+from headstart.data.sources.base import Source
 from headstart.data.sources.folder import Folder
 from headstart.stages.index import index
 
 
-class Zipped:
-    """Images read in place from a zip file: what the frame has to bear besides files on disk."""
-
-    about: ClassVar[str] = "a zip file"
-
-    def accepts(self, path: Path) -> bool:
-        return path.suffix == ".zip" and path.is_file()
-
-    def images(self, place: Place) -> list[Found]:
-        with zipfile.ZipFile(place.path) as archive:
-            members = sorted((i for i in archive.infolist() if not i.is_dir()), key=by_name)
-        return [self.found(place, member) for member in members]
-
-    def found(self, place: Place, member: zipfile.ZipInfo) -> Found:
-        def read() -> bytes:
-            with zipfile.ZipFile(place.path) as archive:
-                return archive.read(member)
-
-        split, label = ("", "")
-        if place.labeled:
-            top, *below = member.filename.split("/")
-            split = SPLIT_NAMES.get(top, "") if len(below) > 1 else ""
-            label = below[0] if split else top
-        name = f"{place.path}/{member.filename}"
-        stamp = (member.file_size, member.CRC)
-        return Found(place.id(member.filename), name, label, split, read=read, stamp=stamp)
-
-    def example(self, files: Sequence[Found], folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(folder / "images.zip", "w") as archive:
-            for file in files:
-                archive.write(file.path, file.id.partition("/")[2])
-        return folder / "images.zip"
-
-
-def by_name(member: zipfile.ZipInfo) -> str:
-    return member.filename
-
-
 @pytest.fixture(autouse=True)
 def zip_files_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SOURCES, "entries", {**SOURCES.entries, "zip": Zipped})
+    """The source of ``docs/extending.md``: images that have no file of their own."""
+    monkeypatch.setattr(SOURCES, "entries", dict(SOURCES.entries))
+    examples.imported("zip_archive")
 
 
 every = pytest.mark.parametrize("name", [*SOURCES, "zip"])
