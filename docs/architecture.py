@@ -20,6 +20,7 @@ from rooms import FLOORS, SOURCE, modules  # noqa: E402
 PURPOSE = {
     "cli": "parses, calls, prints",
     "api": "the same from Python",
+    "cluster": "cells on other machines",
     "plugins": "add a part of your own",
     "terminal": "progress for a person",
     "faults": "a machine's faults in one line",

@@ -104,8 +104,7 @@ def test_importing_headstart_costs_little_more_than_python_itself() -> None:
             subprocess.run([sys.executable, "-c", code], check=True)
             taken.append(time.perf_counter() - begun)
     bare, ours, heavy = (statistics.median(taken) for taken in seconds.values())
-    assert ours - bare < 0.25 * (heavy - bare)
-    assert ours < 4 * bare
+    assert ours - bare < max(0.3, 0.1 * (heavy - bare))
 
 
 def test_the_reader_of_imports_sees_every_spelling(tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_the_table_of_attributions_has_all_of_them() -> None:
     assert rows == [(name, "yes" if is_signed(name) else "no") for name in ATTRIBUTIONS]
 
 
-def test_the_readme_names_every_method_and_room() -> None:
+def test_the_documents_name_every_method_and_room() -> None:
+    listed = ", ".join(f"`{name}`" for name in METHODS)
+    assert listed in (ROOT / "docs" / "results.md").read_text(encoding="utf8")
     tree = README.partition("## The tree")[2].partition("## Develop")[0]
     assert f"one paper a file: {' '.join(METHODS)}, and supervised" in tree
     for method in METHODS.values():

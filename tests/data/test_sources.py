@@ -17,7 +17,7 @@ from headstart.config import StudyError
 from headstart.data.cache import open_cache
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
-from headstart.data.sources.base import Source
+from headstart.data.sources.base import Place, Source
 from headstart.data.sources.folder import Folder
 from headstart.stages.index import index
 
@@ -154,6 +154,23 @@ def test_what_no_source_reads_is_told_with_what_they_read(tmp_path: Path) -> Non
         + " or ".join(source.about for source in SOURCES.values())
     )
     assert Folder.about in str(caught.value)
+
+
+def test_a_source_registered_later_is_asked_first(tmp_path: Path) -> None:
+    @SOURCES.register("special")
+    class Special(Folder):
+        def accepts(self, path: Path) -> bool:
+            return (path / "special").exists()
+
+        def images(self, place: Place) -> list[Found]:
+            return [Found(place.id("one"), "one")]
+
+    for name in ("plain", "odd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    (tmp_path / "odd" / "special").write_bytes(b"")
+    assert [f.id for f in find_unlabeled(tmp_path / "odd")] == ["unlabeled/one"]
+    assert [f.id for f in find_unlabeled(tmp_path / "plain")] == ["unlabeled/1.png"]
 
 
 # --- the CSV file --------------------------------------------------------------------------------

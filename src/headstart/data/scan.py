@@ -37,7 +37,7 @@ def find_labeled(path: Path, exclude: Path | None = None) -> list[Found]:
 
 def _source(place: Place) -> Source:
     sources = [source() for source in SOURCES.values()]
-    for source in sources:
+    for source in reversed(sources):
         if source.accepts(place.path):
             return source
     if not place.path.exists():

@@ -1,6 +1,7 @@
 """Where images can come from; a new source is one file and one line here.
 
-A location is read by the first source that accepts it.
+The last source that accepts a location reads it, so a special kind of folder, or a source of a
+user's own, comes before the plain folder.
 """
 
 from __future__ import annotations
