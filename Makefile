@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow kills audit bench clean
+.PHONY: demo test check slow kills audit bench picture clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -38,6 +38,9 @@ audit: .venv/.installed-test  ## known holes in what is installed, where they ca
 
 bench: .venv/.installed-test  ## the figures of benchmarks/README.md, on a CPU
 	benchmarks/cpu.sh
+
+picture:  ## draw docs/architecture.svg from the source
+	$(PYTHON) docs/architecture.py
 
 clean:  ## forget the environment and the runs
 	rm -rf .venv runs

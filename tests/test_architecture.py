@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,13 +74,37 @@ def test_every_room_has_a_floor(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["headstart", "headstart.config", "headstart.layers", "headstart.arms", "headstart.data.scan"],
+    [
+        "headstart",
+        "headstart.config",
+        "headstart.layers",
+        "headstart.arms",
+        "headstart.attributions",
+        "headstart.data.scan",
+        "headstart.data.sources",
+        "headstart.plugins",
+        "headstart.reporting.sections",
+    ],
 )
 def test_a_light_import_brings_no_torch(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(m.split('.')[0] for m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "timm", "lightning", "captum", "altair", "sklearn", "scipy", "torchvision"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_importing_headstart_costs_little_more_than_python_itself() -> None:
+    """Medians of runs in turns, so that a busy machine slows both alike."""
+    seconds: dict[str, list[float]] = {"pass": [], "import headstart": [], "import torch": []}
+    for _ in range(7):
+        for code, taken in seconds.items():
+            if code == "import torch" and len(taken) >= 3:
+                continue
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            taken.append(time.perf_counter() - begun)
+    bare, ours, heavy = (statistics.median(taken) for taken in seconds.values())
+    assert ours - bare < max(0.3, 0.1 * (heavy - bare))
 
 
 def test_the_reader_of_imports_sees_every_spelling(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from headstart.attributions import ATTRIBUTIONS, is_signed
 from headstart.config import PRESETS, settings_table
 from headstart.layers import build_study, read_study_file
+from headstart.methods import METHODS
+from rooms import SOURCE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -86,6 +90,30 @@ def test_study_md_lists_every_setting() -> None:
     for name, default, meaning in settings_table():
         line = f"{name} = {default}" + (f"  # {meaning}" if meaning else "")
         assert line in STUDY, "docs/study.md is not what `headstart settings` prints"
+
+
+def test_the_table_of_attributions_has_all_of_them() -> None:
+    page = (ROOT / "docs" / "explain.md").read_text(encoding="utf8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]+\| (yes|no) \|", page, re.MULTILINE)
+    assert rows == [(name, "yes" if is_signed(name) else "no") for name in ATTRIBUTIONS]
+
+
+def test_the_documents_name_every_method_and_room() -> None:
+    listed = ", ".join(f"`{name}`" for name in METHODS)
+    assert listed in (ROOT / "docs" / "results.md").read_text(encoding="utf8")
+    tree = README.partition("## The tree")[2].partition("## Develop")[0]
+    assert f"one paper a file: {' '.join(METHODS)}, and supervised" in tree
+    for method in METHODS.values():
+        assert method.title in README.partition("## Try it")[0]
+    rooms = {path.name for path in SOURCE.iterdir() if not path.name.startswith("_")}
+    for room in rooms - {"py.typed"}:
+        assert re.search(rf"\b{re.escape(room)}", tree), f"README's tree lacks {room}"
+
+
+def test_the_picture_shows_the_source_as_it_is() -> None:
+    drawn = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["picture"]()
+    shipped = (ROOT / "docs" / "architecture.svg").read_text(encoding="utf8")
+    assert shipped == drawn, "run `make picture`"
 
 
 def test_shipped_study_files_are_valid() -> None:

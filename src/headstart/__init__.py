@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         register_attribution,
         register_executor,
         register_method,
+        register_section,
+        register_source,
     )
     from headstart.results import Results, load_results
 
@@ -29,6 +31,8 @@ _HOMES = {
         "register_attribution",
         "register_executor",
         "register_method",
+        "register_section",
+        "register_source",
     ),
     "results": ("Results", "load_results"),
 }
@@ -44,6 +48,8 @@ __all__ = [
     "register_attribution",
     "register_executor",
     "register_method",
+    "register_section",
+    "register_source",
     "run",
 ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
+from headstart.attributions import ATTRIBUTIONS
 from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
 
@@ -36,11 +37,17 @@ StudyFile = Annotated[
     Path | None, typer.Argument(help="A study file (YAML); flags and --set override it.")
 ]
 Unlabeled = Annotated[
-    Path | None, typer.Option(help="Folder tree of unlabelled images, in any nesting.")
+    Path | None,
+    typer.Option(
+        help="Unlabelled images: a folder tree in any nesting, or a CSV file with a column 'path'."
+    ),
 ]
 Labeled = Annotated[
     Path | None,
-    typer.Option(help="Class folders, with or without train/validation/test above them."),
+    typer.Option(
+        help="Images with classes: class folders, with or without train/validation/test above "
+        "them, or a CSV file with the columns path and label, perhaps split and group."
+    ),
 ]
 Groups = Annotated[
     str | None,
@@ -244,10 +251,7 @@ def explain(  # noqa: PLR0913 - the signature is the command line
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     attributions: Annotated[
         str | None,
-        typer.Option(
-            help="Which of saliency, integrated_gradients, smoothgrad, gradient_shap, grad_cam, "
-            "occlusion; with commas between them."
-        ),
+        typer.Option(help=f"Which of {', '.join(ATTRIBUTIONS)}; with commas between them."),
     ] = None,
     images: Annotated[int | None, typer.Option(help="How many test images to explain.")] = None,
     masks: Annotated[

@@ -109,10 +109,11 @@ class Data(Frozen):
     """Where the images are and how they are parted."""
 
     unlabeled: Path | None = None
-    """A folder tree of images in any nesting; without it only the labelled training images are
-    pretrained on."""
+    """A folder tree of images in any nesting, or a CSV file with a column `path`; without it only
+    the labelled training images are pretrained on."""
     labeled: Path | None = None
-    """Class folders, with or without train/validation/test above them."""
+    """Class folders, with or without train/validation/test above them, or a CSV file with the
+    columns `path` and `label`, perhaps `split` and `group`."""
     train_joins_pool: bool = True
     """Whether labelled training images (never validation or test) join the unlabelled pool."""
     split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)

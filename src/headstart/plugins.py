@@ -1,4 +1,5 @@
-"""Decorators that add a part of your own: a method, an attribution, an executor.
+"""Decorators that add a part of your own: a method, an attribution, a source of
+images, a section of the report, an executor.
 
 What is registered before a study is built is known to it by name, as our own parts are.
 """
@@ -6,9 +7,13 @@ What is registered before a study is built is known to it by name, as our own pa
 from __future__ import annotations
 
 from headstart.attributions import ATTRIBUTIONS
+from headstart.data.sources import SOURCES
 from headstart.executors import EXECUTORS
 from headstart.methods import METHODS
+from headstart.reporting.sections import SECTIONS
 
 register_method = METHODS.register
 register_attribution = ATTRIBUTIONS.register
+register_source = SOURCES.register
+register_section = SECTIONS.register
 register_executor = EXECUTORS.register

@@ -253,7 +253,7 @@ def test_an_image_in_no_class_folder_is_named(tmp_path: Path, names: tuple[str, 
 @pytest.mark.parametrize("names", [("a/1.jpg", "a/2.jpg"), ("train/a/1.jpg", "test/a/2.jpg")])
 def test_one_class_is_not_enough(tmp_path: Path, names: tuple[str, ...]) -> None:
     touch(tmp_path, *names, "b/notes.txt" if "train" not in names[0] else "train/b/notes.txt")
-    assert "at least two class folders, found only 'a'" in said(find_labeled, tmp_path)
+    assert "at least two classes, found only 'a'" in said(find_labeled, tmp_path)
 
 
 def test_class_names_of_any_letters(tmp_path: Path) -> None:

@@ -22,13 +22,26 @@ torch.set_num_threads(1)  # many small operations: more threads only wait for ea
 
 EPOCHS, PER_EPOCH = 200, 20
 STEPS = EPOCHS * PER_EPOCH
+# Epochs, as the papers say.
+WARMUP = {"moco": 0, "simclr": 10, "simsiam": 0, "byol": 10, "vicreg": 10, "barlow_twins": 10}
 RECIPES = list(itertools.product(METHODS, ("small", "paper")))
 
 
 def tiny(method: str) -> Method:
-    small = {"moco": {"queue": 8}, "simsiam": {"dim": 16, "bottleneck": 8}, "byol": {"hidden": 16}}
     encoder = build_encoder("test_resnet", image_size=32)
-    return METHODS[method](encoder, STEPS, **small.get(method, {}))
+    return METHODS[method](encoder, STEPS, **METHODS[method].tiny)
+
+
+def is_fixed(method: str, key: str) -> bool:
+    """Whether a parameter lies in a module whose learning rate the method keeps."""
+    return key.partition(".")[0] in METHODS[method].fixed_lr_modules
+
+
+def test_simsiams_predictor_keeps_its_rate() -> None:
+    """Section 4.1 of the paper; of the other methods that come with headstart none has one."""
+    fixed = {name: method.fixed_lr_modules for name, method in METHODS.items()}
+    assert fixed["simsiam"] == ("predictor",)
+    assert not any(fixed[name] for name in ("moco", "simclr", "byol"))
 
 
 # --- schedules ---------------------------------------------------------------------------------
@@ -47,7 +60,7 @@ def test_every_recipe_warms_up_and_falls_to_nothing(method: str, name: str) -> N
     assert 0 < factors[-1] < 0.05
     halfway = warmup + (STEPS - warmup) // 2
     assert factors[halfway] == pytest.approx(0.5, abs=0.01)
-    assert warmup == (0 if method in ("moco", "simsiam") else 10 * PER_EPOCH)
+    assert warmup == WARMUP.get(method, optim.warmup_epochs) * PER_EPOCH
 
 
 def test_the_cosine_per_epoch_is_the_published_one() -> None:
@@ -122,14 +135,14 @@ def test_groups_hold_every_trained_weight_once_with_its_own_decay(method: str, n
             decays = optim.decay_norm_and_bias or p.ndim > 1
             decay = group.get("decay", group["weight_decay"])
             assert decay == (optim.weight_decay if decays else 0)
-            assert group["fixed_lr"] == (method == "simsiam" and key.startswith("predictor."))
+            assert group["fixed_lr"] == is_fixed(method, key)
     names = {id(p): key for key, p in network.named_parameters()}
     followers = {key for key in names.values() if key.startswith(("f_k.", "target."))}
     assert not followers & {trained[i][0] for i in held}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_simsiams_predictor_keeps_its_rate(method: str) -> None:
+def test_only_what_a_method_names_keeps_its_rate(method: str) -> None:
     network = tiny(method)
     optim = METHODS[method].recipe("paper", EPOCHS).optim
     optimizer = build_optimizer(network, optim, 128)
@@ -138,8 +151,8 @@ def test_only_simsiams_predictor_keeps_its_rate(method: str) -> None:
         factor = lr_factor(optim, step, STEPS, PER_EPOCH)
         assert apply_lr(optimizer, factor) == pytest.approx(peak * factor)
         for group in optimizer.param_groups:
-            predictor = {id(p) for key, p in network.named_parameters() if "predictor" in key}
-            fixed = method == "simsiam" and id(group["params"][0]) in predictor
+            held = {id(p) for key, p in network.named_parameters() if is_fixed(method, key)}
+            fixed = id(group["params"][0]) in held
             assert group["lr"] == pytest.approx(peak if fixed else peak * factor)
 
 

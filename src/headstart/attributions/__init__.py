@@ -1,4 +1,7 @@
-"""Attribution: which pixels carry a classifier's score. One short function for each method."""
+"""Attribution: which pixels carry a classifier's score. One short function for each method.
+
+A new attribution is one file and one line here.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,48 @@ from headstart.attributions.base import (
     Maps,
     NoMap,
     left_as_it_was,
+    shown_as,
     without_constant,
 )
-from headstart.attributions.grad_cam import grad_cam
-from headstart.attributions.gradient_shap import gradient_shap
-from headstart.attributions.integrated_gradients import integrated_gradients
-from headstart.attributions.occlusion import occlusion
-from headstart.attributions.saliency import saliency
-from headstart.attributions.smoothgrad import smoothgrad
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["ATTRIBUTIONS", "Attribution", "Case", "Maps", "NoMap", "attribute"]
+__all__ = [
+    "ATTRIBUTIONS",
+    "Attribution",
+    "Case",
+    "Maps",
+    "NoMap",
+    "attribute",
+    "is_signed",
+    "shown_as",
+    "title",
+]
 
 ATTRIBUTIONS: Registry[Attribution] = Registry(
     "attribution",
     {
-        "saliency": saliency,
-        "integrated_gradients": integrated_gradients,
-        "smoothgrad": smoothgrad,
-        "gradient_shap": gradient_shap,
-        "grad_cam": grad_cam,
-        "occlusion": occlusion,
+        "saliency": "headstart.attributions.saliency:saliency",
+        "integrated_gradients": "headstart.attributions.integrated_gradients:integrated_gradients",
+        "smoothgrad": "headstart.attributions.smoothgrad:smoothgrad",
+        "gradient_shap": "headstart.attributions.gradient_shap:gradient_shap",
+        "grad_cam": "headstart.attributions.grad_cam:grad_cam",
+        "occlusion": "headstart.attributions.occlusion:occlusion",
     },
 )
+
+
+def title(name: str) -> str:
+    """An attribution's name in print; of one that is not there, its name with spaces."""
+    printed: str = getattr(ATTRIBUTIONS.get(name), "title", "")
+    return printed or name.replace("_", " ")
+
+
+def is_signed(name: str) -> bool:
+    """Whether an attribution's maps say what raises the score and what lowers it."""
+    return bool(getattr(ATTRIBUTIONS.get(name), "signed", False))
 
 
 def attribute(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:  # comparing maps needs no torch, so it is imported where it is used
     import torch
     from torch import Tensor, nn
+
+
+A = TypeVar("A", bound=Callable[..., object])
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ class Attribution(Protocol):
         """Maps of all images, at most ``batch_size`` of them in one pass of the model."""
 
 
+def shown_as(title: str = "", *, signed: bool = False) -> Callable[[A], A]:
+    """A decorator for an attribution: its name in print, and whether its maps have a sign.
+
+    Without it the name is the one in the registry, and maps are taken to have no sign.
+    """
+
+    def mark(attribution: A) -> A:
+        vars(attribution).update(title=title, signed=signed)
+        return attribution
+
+    return mark
+
+
 class NoMap(ValueError):  # noqa: N818 - not a fault, an answer
     """This model or image size has no map by this method; the line says why."""
 
@@ -129,6 +143,7 @@ def own_generator(image: Tensor) -> torch.Generator:
 
 def blurred(x: Tensor) -> Tensor:
     """Images (B, C, H, W) under a Gaussian blur of σ = H/8 pixels, reflected at the border."""
+    import numpy as np
     import torch
     from scipy.ndimage import gaussian_filter1d
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headstart.attributions.base import Case, Maps, NoMap
+from headstart.attributions.base import Case, Maps, NoMap, shown_as
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 CELLS = 7  # a coarser stage could not tell an object from its surroundings
 
 
+@shown_as("Grad-CAM")
 def grad_cam(case: Case) -> Maps:
     """ReLU(Σ_k ᾱ_k A_k) of the deepest stage with at least 7 × 7 cells, enlarged bilinearly.
 

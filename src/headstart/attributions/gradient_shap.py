@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.attributions.base import Case, Maps, own_generator
+from headstart.attributions.base import Case, Maps, own_generator, shown_as
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +13,7 @@ SAMPLES = 20
 NOISE = 0.09  # standard deviation of the noise on the image, in a range of 1
 
 
+@shown_as("GradientSHAP", signed=True)
 def gradient_shap(case: Case) -> Maps:
     """Mean of (x' − b) · ∂z_c/∂x at b + α (x' − b), summed over channels; signed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.attributions.base import Case, Maps
+from headstart.attributions.base import Case, Maps, shown_as
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +13,7 @@ BASELINES = (0.0, 1.0)  # black and white: one colour alone cannot see itself (S
 STEPS = (27, 81, 243)  # tried in turn until the map is complete; each holds the one before
 
 
+@shown_as("Integrated Gradients", signed=True)
 def integrated_gradients(case: Case) -> Maps:
     """The mean of the maps from a black and from a white image, summed over channels; signed.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from headstart.attributions.base import Case, Maps, blurred
+from headstart.attributions.base import Case, Maps, blurred, shown_as
 
 
+@shown_as(signed=True)
 def occlusion(case: Case) -> Maps:
     """Mean fall of the logit over the windows that hide a pixel; signed.
 

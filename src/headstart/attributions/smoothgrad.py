@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from headstart.attributions.base import Case, Maps, own_generator
+from headstart.attributions.base import Case, Maps, own_generator, shown_as
 from headstart.attributions.saliency import steepest
 
 SAMPLES = 25
 NOISE = 0.15  # standard deviation, in a range of 1: the paper finds 10 to 20 % of the range best
 
 
+@shown_as("SmoothGrad")
 def smoothgrad(case: Case) -> Maps:
     """The largest |mean gradient| over a pixel's channels, of 25 copies with noise of σ = 0.15.
 

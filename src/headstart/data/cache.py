@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from headstart.config import StudyError
 from headstart.data.scan import Found
+from headstart.data.spool import Spool
 from headstart.data.worker import Task
 from headstart.data.workers import Row, decode_files
 from headstart.files import lock, write_bytes
@@ -110,12 +111,7 @@ def identity(files: Sequence[Found]) -> str:
     """SHA-256 over the names, sizes and times of change of the files, and how they are decoded."""
     digest = hashlib.sha256(repr(VERSION).encode())
     for file in files:
-        try:
-            stat = os.stat(file.path)
-            state = (stat.st_size, stat.st_mtime_ns)
-        except OSError:
-            state = (-1, -1)
-        digest.update(repr((file.id, *state)).encode("utf8", "backslashreplace"))
+        digest.update(repr((file.id, *file.state())).encode("utf8", "backslashreplace"))
     return digest.hexdigest()
 
 
@@ -265,9 +261,11 @@ def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> No
         for row in block:
             rows[row.row] = row
     done = sum(len(block) for block in kept.values())
-    missing = ((i, files[i].path) for i in range(len(files)) if i // BLOCK not in kept)
+    spool = Spool(files, home.path)
+    missing = spool.jobs(i for i in range(len(files)) if i // BLOCK not in kept)
     blocks: defaultdict[int, list[Row]] = defaultdict(list)
     for decoded in decode_files(missing, home.task(pixels)):
+        spool.done(decoded.row)
         row = _settled(decoded, pixels)
         rows[row.row] = row
         number = row.row // BLOCK
@@ -300,7 +298,9 @@ def _retry_unread(files: Sequence[Found], home: _Home) -> None:
         return
     table, _ = home._table()
     pixels = home.mapped("r+")
-    for row in decode_files(((i, files[i].path) for i in again), home.task(pixels)):
+    spool = Spool(files, home.path)
+    for row in decode_files(spool.jobs(again), home.task(pixels)):
+        spool.done(row.row)
         settled = _settled(row, pixels)
         for key in COLUMNS:
             table[key][row.row] = getattr(settled, key)

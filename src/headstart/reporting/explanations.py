@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from headstart.arms import BASELINE, UNTRAINED, Arm
+from headstart.attributions import title
 from headstart.reporting import words
 from headstart.results import (
     Background,
@@ -138,7 +139,7 @@ def raw_table(results: Results) -> list[View]:
     return [
         {
             "arms": _pair(row),
-            "attribution": _plain(row.attribution),
+            "attribution": title(row.attribution),
             "measures": [_beside(row, measure) for measure in MEASURES],
             "images": words.count(row.images),
             "left_out": words.count(row.left_out),
@@ -158,7 +159,7 @@ def split_table(results: Results) -> list[View]:
     return [
         {
             "arms": pair,
-            "attribution": _plain(name),
+            "attribution": title(name),
             "target": target,
             "cells": [
                 (words.number(row.spearman), words.plural(row.images, "image"))
@@ -178,7 +179,7 @@ def faithfulness(rows: Sequence[Faithfulness]) -> View | None:
     for row in rows:
         by_arm[row.arm][row.attribution] = row
     return {
-        "attributions": [_plain(name) for name in names],
+        "attributions": [title(name) for name in names],
         "images": words.count(max(row.images for row in rows)),
         "weights": _weights(rows),
         "rows": [
@@ -195,7 +196,7 @@ def focus(rows: Sequence[Focus]) -> list[View]:
         groups[row.attribution].append(row)
     return [
         {
-            "attribution": _plain(name),
+            "attribution": title(name),
             "sentences": _focus_sentences(name, [r for r in group if r.answers == "all"]),
             "all": [_focus_row(row) for row in group if row.answers == "all"],
             "right": [_focus_row(row) for row in group if row.answers == "right"],
@@ -266,7 +267,7 @@ def _matrix(name: str, rows: Sequence[Similarity]) -> View:
     found = {(row.arm_a, row.arm_b): row for row in rows}
     scaled = any(row.calibrated is not None and row.calibrated.value is not None for row in rows)
     return {
-        "attribution": _plain(name),
+        "attribution": title(name),
         "calibrated": scaled,
         "columns": [arm.label for arm in arms[1:]],
         "rows": [
@@ -342,7 +343,7 @@ def _beside(row: Similarity, measure: str) -> tuple[str, str]:
 
 
 def _sanity(row: Sanity) -> str:
-    name = _plain(row.attribution)
+    name = title(row.attribution)
     ends = ""
     if row.low is not None:
         ends = (
@@ -502,7 +503,7 @@ def _gallery_cell(arm: Drawn | None, true: str, names: Sequence[str]) -> View | 
         "right": arm.predicted == true,
         "probability": words.percent(arm.probability),
         "maps": [
-            (_plain(name), arm.maps.get(name), f"{arm.scale.get(name, 0):.2g}") for name in names
+            (title(name), arm.maps.get(name), f"{arm.scale.get(name, 0):.2g}") for name in names
         ],
     }
 
@@ -513,17 +514,8 @@ def _pair(row: Similarity) -> str:
 
 def _named(name: str) -> str:
     """At the beginning of a sentence."""
-    plain = _plain(name)
+    plain = title(name)
     return plain[0].upper() + plain[1:]
-
-
-def _plain(name: str) -> str:
-    return {
-        "integrated_gradients": "Integrated Gradients",
-        "grad_cam": "Grad-CAM",
-        "smoothgrad": "SmoothGrad",
-        "gradient_shap": "GradientSHAP",
-    }.get(name, name.replace("_", " "))
 
 
 def _estimate(found: Interval | None, *, signed: bool = False) -> tuple[str, str]:

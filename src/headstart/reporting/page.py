@@ -6,16 +6,20 @@ no script, and its content security policy lets a browser load nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.files import write_bytes
 from headstart.reporting import answer, explanations, figures, validity, views
-from headstart.reporting.inline import inline_svg, picture_uri
+from headstart.reporting.sections import SECTIONS
+from headstart.reporting.sections.base import environment
 from headstart.results import Results
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 
 def write_report(results: Results, run: Path) -> Path:
@@ -26,26 +30,48 @@ def write_report(results: Results, run: Path) -> Path:
     path of the page.
     """
     drawn = _write_figures(results, run / "figures")
-    view = _view(results, list(drawn))
-    _embed_pictures(view["maps"], run)
-    plain = _environment(markdown=True).get_template("report.md").render(view)
+    plain = _markdown_environment().get_template("report.md").render(_view(results, drawn))
     write_bytes(run / "report.md", plain.encode())
-    view["svg"] = {
-        name: inline_svg(svg, name, view["captions"][name]["title"]) for name, svg in drawn.items()
-    }
-    page = _environment(markdown=False).get_template("report.html").render(view)
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            title=results.title,
+            version=results.provenance.headstart,
+            sections=list(_sections(results, run)),
+        )
+    )
     path = run / "report.html"
     write_bytes(path, page.encode())
     return path
 
 
-def _write_figures(results: Results, folder: Path) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Written:
+    """A section as the frame of the page takes it in."""
+
+    anchor: str
+    title: str
+    heading: str
+    body: Markup | str
+
+
+def _sections(results: Results, run: Path) -> Iterator[_Written]:
+    """Every section that has something to say."""
+    for name, section in SECTIONS.items():
+        body = section.write(results, run)
+        if body is not None:
+            yield _Written(name, section.title, section.heading or section.title, body)
+
+
+def _write_figures(results: Results, folder: Path) -> list[str]:
     """Draw what there is to draw; take away what an earlier report drew and this one does not."""
-    drawn = {}
+    drawn = []
     for name, draw in figures.FIGURES.items():
         chart = draw(results)
         if chart is not None:
-            drawn[name] = figures.save(chart, folder, name)
+            figures.save(chart, folder, name)
+            drawn.append(name)
             continue
         for suffix in (".svg", ".png"):
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
@@ -53,6 +79,7 @@ def _write_figures(results: Results, folder: Path) -> dict[str, str]:
 
 
 def _view(results: Results, drawn: list[str]) -> dict[str, Any]:
+    """What the Markdown report is made of."""
     return {
         "title": results.title,
         "verdict": answer.verdict(results),
@@ -72,20 +99,7 @@ def _view(results: Results, drawn: list[str]) -> dict[str, Any]:
     }
 
 
-def _embed_pictures(maps: dict[str, Any] | None, run: Path) -> None:
-    """Put each picture's data URI beside its path."""
-    gallery, masks = (maps["gallery"], maps["masks"]) if maps else (None, None)
-    for row in gallery["rows"] if gallery else []:
-        row["photo_uri"] = picture_uri(run, row["photo"])
-        for cell in filter(None, row["cells"]):
-            cell["maps"] = [
-                (*told, picture_uri(run, told[1]) if told[1] else None) for told in cell["maps"]
-            ]
-    if masks:
-        masks["overlays"] = [(path, picture_uri(run, path)) for path in masks["overlays"]]
-
-
-def _environment(*, markdown: bool) -> Environment:
+def _markdown_environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -94,8 +108,8 @@ def _environment(*, markdown: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=not markdown,  # Markdown has its own marks to escape, and `finalize` does  # noqa: S701
-        finalize=_markdown if markdown else None,
+        autoescape=False,  # noqa: S701 - Markdown has its own marks to escape; `finalize` does
+        finalize=_markdown,
     )
 
 

@@ -32,7 +32,7 @@ def index(run: Run) -> Dataset:
     """
     data, size = run.study.data, run.study.encoder.image_size
     files = _find(run)
-    groups = read_groups(data.groups, files) if data.groups else ()
+    groups = _groups(data.groups, files)
     side = round(size * data.cache_factor)
     home = data.cache or run.folder.parent / ".headstart-cache"
     cache = open_cache(files, side, home, run.tell.progress, run.tell.line)
@@ -69,6 +69,14 @@ def _find(run: Run) -> list[Found]:
     if data.unlabeled is not None:
         files = find_unlabeled(data.unlabeled, exclude=run.folder) + files
     return limit_files(files, data.limit) if data.limit else files
+
+
+def _groups(spec: str | None, files: Sequence[Found]) -> tuple[str, ...]:
+    """The group of each file: as asked, else as its source gives it; nothing where none has one."""
+    if spec:
+        return read_groups(spec, files)
+    given = tuple(file.group for file in files)
+    return given if any(given) else ()
 
 
 def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:

@@ -1,0 +1,18 @@
+"""Where images can come from; a new source is one file and one line here.
+
+The last source that accepts a location reads it, so a special kind of folder, or a source of a
+user's own, comes before the plain folder.
+"""
+
+from __future__ import annotations
+
+from headstart.data.sources.base import Source
+from headstart.registry import Registry
+
+SOURCES: Registry[type[Source]] = Registry(
+    "source",
+    {
+        "folder": "headstart.data.sources.folder:Folder",
+        "manifest": "headstart.data.sources.manifest:Manifest",
+    },
+)

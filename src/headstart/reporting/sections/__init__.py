@@ -1,0 +1,21 @@
+"""The sections of the page, in their order; a new one is one file and one line here."""
+
+from __future__ import annotations
+
+from headstart.registry import Registry
+from headstart.reporting.sections.base import Section
+
+SECTIONS: Registry[Section] = Registry(
+    "section",
+    {
+        "answer": "headstart.reporting.sections.answer:answer",
+        "validity": "headstart.reporting.sections.validity:validity",
+        "data": "headstart.reporting.sections.data:data",
+        "scores": "headstart.reporting.sections.scores:scores",
+        "classes": "headstart.reporting.sections.classes:classes",
+        "pretraining": "headstart.reporting.sections.pretraining:pretraining",
+        "maps": "headstart.reporting.sections.maps:maps",
+        "limits": "headstart.reporting.sections.limits:limits",
+        "reproduce": "headstart.reporting.sections.reproduce:reproduce",
+    },
+)

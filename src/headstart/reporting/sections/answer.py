@@ -1,0 +1,19 @@
+"""The answer: what can be said, in sentences, before anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.reporting import answer as told
+from headstart.reporting.sections.base import fragment, section
+from headstart.results import Results
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+
+@section()
+def answer(results: Results, run: Path) -> Markup:
+    """The answer: what can be said, in sentences, before anything else."""
+    return fragment("answer", results, run, verdict=told.verdict(results))

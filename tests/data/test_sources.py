@@ -1,0 +1,248 @@
+"""Sources: the same images through each of them are the same data set, down to what is broken."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import examples
+import tiny_study
+from headstart.config import StudyError
+from headstart.data.cache import open_cache
+from headstart.data.scan import Found, find_labeled, find_unlabeled
+from headstart.data.sources import SOURCES
+from headstart.data.sources.base import Place, Source
+from headstart.data.sources.folder import Folder
+from headstart.stages.index import index
+
+
+@pytest.fixture(autouse=True)
+def zip_files_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source of ``docs/extending.md``: images that have no file of their own."""
+    monkeypatch.setattr(SOURCES, "entries", dict(SOURCES.entries))
+    examples.imported("zip_archive")
+
+
+every = pytest.mark.parametrize("name", [*SOURCES, "zip"])
+
+
+def noise(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module", params=["parted", "not parted"])
+def tree(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise in class folders and a pool; one image of each is broken, one is a copy across."""
+    root = tmp_path_factory.mktemp("tree")
+    splits = ("train", "validation", "test") if request.param == "parted" else ("",)
+    seed = 0
+    for split in splits:
+        for label in ("cat", 'größer, "dog"'):
+            for i in range(6 if split else 18):
+                seed += 1
+                path = root / "labeled" / split / label / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(noise(seed))
+    broken = root / "labeled" / splits[0] / "cat" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:200])
+    pool = root / "pool" / "a" / "b"
+    pool.mkdir(parents=True)
+    for i in range(6):
+        (pool / f"{i}.png").write_bytes(noise(1000 + i))
+    (pool / "torn.jpg").write_bytes(b"not a picture")
+    (pool / "copy.png").write_bytes(noise(seed))  # of a labelled one
+    return root
+
+
+def laid_out(name: str, tree: Path, folder: Path) -> dict[str, Path]:
+    """The tree as a source reads it: what to give for --labeled and --unlabeled."""
+    source: Source = SOURCES[name]()
+    places = {"labeled": tree / "labeled", "unlabeled": tree / "pool"}
+    found = {
+        "labeled": find_labeled(places["labeled"]),
+        "unlabeled": find_unlabeled(places["unlabeled"]),
+    }
+    return {kind: source.example(files, folder / kind) for kind, files in found.items()}
+
+
+def facts(files: Sequence[Found]) -> list[tuple[str, str, str, str]]:
+    return [(f.id, f.label, f.split, f.group) for f in files]
+
+
+@every
+def test_the_same_images_have_the_same_ids_labels_and_splits(
+    name: str, tree: Path, tmp_path: Path
+) -> None:
+    places = laid_out(name, tree, tmp_path)
+    assert SOURCES[name]().accepts(places["labeled"])
+    labelled, pool = find_labeled(places["labeled"]), find_unlabeled(places["unlabeled"])
+    assert facts(labelled) == facts(find_labeled(tree / "labeled"))
+    assert facts(pool) == facts(find_unlabeled(tree / "pool"))
+    assert facts(find_labeled(places["labeled"])) == facts(labelled)
+
+
+@every
+def test_an_image_that_changes_changes_its_state(name: str, tree: Path, tmp_path: Path) -> None:
+    places = laid_out(name, tree, tmp_path / "a")
+    before = [f.state() for f in find_labeled(places["labeled"])]
+    assert before == [f.state() for f in find_labeled(places["labeled"])]
+    assert (-1, -1) not in before
+    changed = find_labeled(tree / "labeled")
+    (tmp_path / "other.png").write_bytes(noise(9) + b"longer")
+    changed[3] = Found(changed[3].id, str(tmp_path / "other.png"), *facts(changed)[3][1:])
+    place = SOURCES[name]().example(changed, tmp_path / "b")
+    assert find_labeled(place)[3].state() != before[3]
+
+
+@every
+def test_the_same_index_and_the_same_quarantine(name: str, tree: Path, tmp_path: Path) -> None:
+    """Through the whole verb: decoding, copies across parts, broken files."""
+    found = []
+    for kind in ("folder", name):
+        places = laid_out(kind, tree, tmp_path / f"as {kind}")
+        data = {key: str(path) for key, path in places.items()}
+        asked = tiny_study.study(data=data, only=["simclr"])
+        dataset = index(tiny_study.open_run(asked, tmp_path / f"run {kind}"))
+        listed = (dataset.entry.folder / "quarantine.csv").read_text(encoding="utf8")
+        bad = [line.partition(",")[0] for line in listed.splitlines()[1:]]
+        removed = (dataset.entry.folder / "removed.csv").read_text(encoding="utf8")
+        found.append((dataset, sorted(bad), removed))
+    (ours, bad, removed), (theirs, their_bad, their_removed) = found
+    assert len(bad) == 2
+    assert their_bad == bad
+    assert their_removed == removed
+    assert "unlabeled/a/b/copy.png,pool_copies_of_" in removed
+    for column in ("ids", "labels", "splits", "groups", "classes", "digest"):
+        one, other = (getattr(d.index, column) for d in (ours, theirs))
+        assert np.array_equal(one, other), column
+    assert np.array_equal(ours.cache.pixels, theirs.cache.pixels)
+
+
+def test_nothing_is_left_of_images_that_have_no_file(tree: Path, tmp_path: Path) -> None:
+    places = laid_out("zip", tree, tmp_path)
+    cache = open_cache(find_labeled(places["labeled"]), 32, tmp_path / "cache")
+    assert sum(map(bool, cache.reasons)) == 1
+    assert not [p for p in (tmp_path / "cache").rglob("*") if p.suffix == ".part"]
+
+
+def test_content_that_cannot_be_read_is_quarantined(tmp_path: Path) -> None:
+    def torn() -> bytes:
+        raise zipfile.BadZipFile("torn")
+
+    files = [
+        Found("labeled/a/1.png", "a.zip/1.png", "a", read=lambda: noise(1), stamp=(1, 1)),
+        Found("labeled/a/2.png", "a.zip/2.png", "a", read=torn, stamp=(1, 2)),
+    ]
+    assert [bool(reason) for reason in open_cache(files, 32, tmp_path).reasons] == [False, True]
+
+
+def test_what_no_source_reads_is_told_with_what_they_read(tmp_path: Path) -> None:
+    (tmp_path / "images.rar").write_bytes(b"")
+    with pytest.raises(StudyError) as caught:
+        find_unlabeled(tmp_path / "images.rar")
+    assert str(caught.value) == (
+        f"--unlabeled {tmp_path / 'images.rar'}: is a file, not "
+        + " or ".join(source.about for source in SOURCES.values())
+    )
+    assert Folder.about in str(caught.value)
+
+
+def test_a_source_registered_later_is_asked_first(tmp_path: Path) -> None:
+    @SOURCES.register("special")
+    class Special(Folder):
+        def accepts(self, path: Path) -> bool:
+            return (path / "special").exists()
+
+        def images(self, place: Place) -> list[Found]:
+            return [Found(place.id("one"), "one")]
+
+    for name in ("plain", "odd"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+    (tmp_path / "odd" / "special").write_bytes(b"")
+    assert [f.id for f in find_unlabeled(tmp_path / "odd")] == ["unlabeled/one"]
+    assert [f.id for f in find_unlabeled(tmp_path / "plain")] == ["unlabeled/1.png"]
+
+
+# --- the CSV file --------------------------------------------------------------------------------
+
+
+def manifest(folder: Path, *lines: str) -> Path:
+    for name in ("1.png", "2.png", "3.png"):
+        (folder / name).write_bytes(b"")
+    path = folder / "images.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf8")
+    return path
+
+
+def test_a_manifest_says_label_split_and_group(tmp_path: Path) -> None:
+    path = manifest(
+        tmp_path,
+        "Group, split, label, path, note",
+        "anna, training, cat, ./2.png, x",
+        "",
+        f"ben, VAL, dog, {tmp_path / '1.png'}, y",
+    )
+    assert facts(find_labeled(path)) == [
+        ("labeled/1.png", "dog", "validation", "ben"),
+        ("labeled/2.png", "cat", "train", "anna"),
+    ]
+    assert facts(find_unlabeled(path)) == [
+        ("unlabeled/1.png", "", "", "ben"),
+        ("unlabeled/2.png", "", "", "anna"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["file,label", "1.png,a"], "line 1: needs the column 'path', has 'file', 'label'"),
+        (["path", "1.png"], "line 1: needs the column 'label', has 'path'"),
+        (["path,label"], "lists no images"),
+        ([""], "line 1: needs the column 'path', has none"),
+        (["path,label", "1.png,a", "9.png,b"], "line 3: no file '9.png'"),
+        (["path,label", "1.png,a", "2.png,"], "line 3: no label"),
+        (["path,label", ",a"], "line 2: no path"),
+        (["path,label,split", "1.png,a,trane"], "line 2: unknown split 'trane'"),
+        (["path,label,split", "1.png,a,train", "2.png,b,"], "line 3: no split"),
+        (["path,label", "1.png,a", "./1.png,b"], "line 3: './1.png' stands in line 2 already"),
+        (["path,label", "1.png,a", "2.png,a"], "needs at least two classes, found only 'a'"),
+    ],
+)
+def test_a_mistake_in_a_manifest_is_one_line(lines: list[str], told: str, tmp_path: Path) -> None:
+    path = manifest(tmp_path, *lines)
+    with pytest.raises(StudyError) as caught:
+        find_labeled(path)
+    assert str(caught.value).startswith(f"--labeled {path}: {told}")
+
+
+def test_a_manifest_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"path\n\xff\xfe\n")
+    with pytest.raises(StudyError, match="not readable as CSV"):
+        find_unlabeled(tmp_path / "x.csv")
+
+
+def test_groups_of_a_manifest_stay_together(tree: Path, tmp_path: Path) -> None:
+    files = find_labeled(tree / "labeled")
+    pairs = [
+        Found(f.id.replace("train/", ""), f.path, f.label, "", f"group {i // 2}")
+        for i, f in enumerate(files)
+        if f.split in ("", "train")
+    ]
+    place = SOURCES["manifest"]().example(pairs, tmp_path / "list")
+    asked = tiny_study.study(data={"labeled": str(place)}, only=["simclr"])
+    found = index(tiny_study.open_run(asked, tmp_path / "run")).index
+    named = {f.id: f.group for f in find_labeled(place)}
+    parts: dict[str, set[str]] = {}
+    for identity, split in zip(found.ids.tolist(), found.splits.tolist(), strict=True):
+        parts.setdefault(named[identity], set()).add(split)
+    assert all(len(splits) == 1 for splits in parts.values())
