@@ -109,6 +109,13 @@ def run(  # noqa: PLR0913 - the signature is the command line
     set_: Set = None,
     device: Device = None,
     compile_: Compile = False,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="serial (default), or processes: several encoders at once."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="With --executor processes: how many at once.")
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -137,6 +144,8 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "margin": margin,
         "device": device,
         "compile": compile_ or None,
+        "executor": executor,
+        "workers": workers,
     }
     return _run(_study(preset, study, set_, flags), out, json=json)
 

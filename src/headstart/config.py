@@ -252,7 +252,10 @@ class EngineSettings(Frozen):
     compile: bool = False
     """Whether to use torch.compile."""
     executor: str = "serial"
-    """Where the encoders of a study are trained and judged: serial, one after the other here."""
+    """Where the encoders of a study are trained and judged: ``serial``, one after the other here,
+    or ``processes``, several at once in processes of their own on this machine."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes at once; by default one a core. They share the cores unless ``threads`` is set."""
 
 
 class Study(Frozen):

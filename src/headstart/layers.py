@@ -41,6 +41,8 @@ FLAGS = {
     "masks": "explain.masks",
     "margin": "compare.margin",
     "device": "engine.device",
+    "executor": "engine.executor",
+    "workers": "engine.workers",
     "compile": "engine.compile",
 }
 """Flags of the command line, and keyword arguments in Python -> the setting that each is short for.

@@ -6,21 +6,22 @@ index → pretrain → extract → classify → evaluate → explain → compare
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 
 from headstart.arms import BASELINE, MAJORITY, MATCHED, PROTOCOLS, UNTRAINED, Arm, is_pretrained
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
+from headstart.data.workers import usable_cores
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.layers import Layers, build_study
 from headstart.results import Provenance, load_results
+from headstart.runtime import run as runtime
 from headstart.runtime.run import (
     Branch,
     Cell,
@@ -198,8 +199,38 @@ def _branches(run: Run, data: Dataset) -> Grid:
     """Every encoder of every seed with its classifiers, computed by the study's executor."""
     study = run.study
     tasks = [Task(method, seed) for seed in study.seeds for method in _encoders(study)]
-    executor = EXECUTORS[study.engine.executor]()
-    return Grid(tuple(executor.map(partial(branch, run, data), tasks)))
+    for task in tasks:  # several share a start, so it is made before they may run side by side
+        _begin(run, task)
+    workers = study.engine.workers or usable_cores()
+    executor = EXECUTORS[study.engine.executor](workers, run.tell)
+    return Grid(tuple(executor.map(Work(run, data), tasks)))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an executor does for each task; in another process it opens the run folder again."""
+
+    run: Run
+    data: Dataset
+
+    def __call__(self, task: Task) -> Branch:
+        """The branch of one task."""
+        return branch(self.run, self.data, task)
+
+    def __reduce__(self) -> tuple[Callable[..., Work], tuple[Study, Path]]:
+        """The settings and the folder; the cores are shared out among the processes."""
+        engine = self.run.study.engine
+        share = max(1, usable_cores() // (engine.workers or usable_cores()))
+        threads = engine.model_copy(update={"threads": engine.threads or share})
+        study = self.run.study.model_copy(update={"engine": threads})
+        return _reopened, (study, self.run.folder)
+
+
+def _reopened(study: Study, folder: Path) -> Work:
+    """The work of a run folder that another process holds, in this process."""
+    tell = runtime.process_tell
+    run = Run(study, folder, Store(folder, tell.line), Engine(study.engine, tell.line), tell)
+    return Work(run, index(run))
 
 
 @dataclass(frozen=True)
@@ -209,11 +240,20 @@ class Task:
     method: str
     seed: int
 
+    def __str__(self) -> str:
+        """Its name in messages."""
+        return f"{self.method} (seed {self.seed})"
+
+
+def _begin(run: Run, task: Task) -> Entry:
+    """The weights that a task starts from."""
+    untrained = task.method == UNTRAINED.method
+    return start(run, task.seed, "random" if untrained else run.study.encoder.weights)
+
 
 def branch(run: Run, data: Dataset, task: Task) -> Branch:
     """One encoder, followed by its classifiers at every label fraction, each judged."""
-    weights = "random" if task.method == UNTRAINED.method else run.study.encoder.weights
-    begin = start(run, task.seed, weights)
+    begin = _begin(run, task)
     trained = is_pretrained(task.method)
     encoder = pretrain(run, data, task.method, task.seed, begin) if trained else begin
     cells = list(_cells(run.study, task.method, task.seed))
@@ -279,6 +319,8 @@ def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
             raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
+    if study.engine.executor not in EXECUTORS:
+        raise StudyError(f"engine.executor: {EXECUTORS.unknown(study.engine.executor)}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"

@@ -6,5 +6,9 @@ from headstart.executors.base import Executor
 from headstart.registry import Registry
 
 EXECUTORS: Registry[type[Executor]] = Registry(
-    "executor", {"serial": "headstart.executors.serial:Serial"}
+    "executor",
+    {
+        "serial": "headstart.executors.serial:Serial",
+        "processes": "headstart.executors.processes:Processes",
+    },
 )
