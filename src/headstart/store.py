@@ -32,9 +32,9 @@ VERSIONS = {
     "extract": 1,
     "classify": 2,
     "evaluate": 1,
-    "explain": 4,
+    "explain": 5,
     "gates": 1,
-    "compare": 3,
+    "compare": 4,
 }
 DONE = "done.json"
 PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact
