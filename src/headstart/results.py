@@ -27,6 +27,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headstart.arms import PROTOCOLS, Arm
 from headstart.config import StudyError, explain_validation
+from headstart.stats.calibration import Verdict as Likeness
+from headstart.stats.focus import Verdict as FocusVerdict
 from headstart.stats.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -196,6 +198,17 @@ class Chance(Model):
     beats_chance: bool
 
 
+class Scores(Model):
+    """All that one classifier's predictions on the test images say by themselves."""
+
+    metrics: Metrics
+    intervals: MetricEnds
+    confusion_matrix: tuple[tuple[Count, ...], ...]
+    """Test images; rows are true classes, columns predicted ones."""
+    per_class: tuple[ClassScores, ...]
+    chance: Chance
+
+
 class Compute(Model):
     """Images seen and steps taken for one arm, all trials of its tuning together."""
 
@@ -300,7 +313,35 @@ class Gate(Model):
     reason: Line
 
 
-class Comparison(Model):
+class LostArm(Model):
+    """An arm without a classifier to compare at one label fraction, and why."""
+
+    arm: ArmName
+    fraction: Fraction
+    seed: Count
+    status: Status
+    reason: Line
+
+
+class Basis(Model):
+    """What a verdict rests on beside the difference itself; not in results of older versions."""
+
+    low90: float | None = None
+    """Lower end of the 90 % interval, which decides whether a difference is too small to matter."""
+    high90: float | None = None
+    margin: Share | None = None
+    """The smallest difference that matters."""
+    images_needed: Count | None = None
+    """Test images that would show a difference of ``margin``; None if unknown or out of reach."""
+    seeds_needed: Count | None = None
+    """Seeds that would show it."""
+    reasons: tuple[Line, ...] = ()
+    """Why the comparison is not valid."""
+    scope: Line | None = None
+    """What the answer holds for."""
+
+
+class Comparison(Basis):
     """How much better ``arm_a`` is than ``arm_b`` at one label fraction."""
 
     arm_a: ArmName
@@ -318,13 +359,16 @@ class Comparison(Model):
     n: Count
     """Test images."""
     verdict: Verdict
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
+    lost: LostArm | None = None
+    """The arm without a classifier, where there is nothing to compare."""
     discordant: tuple[Count, Count] | None
     """Images that only ``arm_a`` and only ``arm_b`` answered correctly; with a single seed."""
     p_mcnemar: Share | None
 
 
-class AreaDifference(Model):
+class AreaDifference(Basis):
     """The difference between two label curves in their mean height over ln(labels), a share."""
 
     arm_a: ArmName
@@ -339,7 +383,8 @@ class AreaDifference(Model):
     seeds: Count
     n: Count
     verdict: Verdict
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class LabelSaving(Model):
@@ -356,9 +401,16 @@ class LabelSaving(Model):
     """On which side of what was measured the count lies."""
     quotable: bool
     """Whether there were enough larger counts to say the saving as a number."""
+    low_censored: Literal["below", "above"] | None = None
+    """The same of the lower limit."""
+    high_censored: Literal["below", "above"] | None = None
+    smallest: Count | None = None
+    """The fewest labels that were measured."""
+    largest: Count | None = None
     seeds: Count
     n: Count
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class Comparisons(Model):
@@ -429,10 +481,9 @@ class Similarity(Measures):
     left_out: Count
     nulls: Nulls | None = None
     calibrated: Calibrated | None = None
-    verdict: (
-        Literal["same", "different", "unclear", "not_reproducible", "no_ceiling", "no_maps"] | None
-    ) = None
+    verdict: Likeness | None = None
     sentence: Line | None = None
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class ExplainedNetwork(Model):
@@ -457,7 +508,8 @@ class Sanity(Model):
     images: Count
     passed: bool | None
     complexity: Interval
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class Faithfulness(Model):
@@ -469,7 +521,8 @@ class Faithfulness(Model):
     images: Count
     deletion: Interval
     insertion: Interval
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class MaskInfo(Model):
@@ -502,8 +555,13 @@ class Focus(Model):
     centre_lift: float | None
     untrained_lift: float | None
     against_untrained: Interval | None
-    verdict: Literal["more", "less", "no more", "not measured"] | None
-    sentence: Line | None
+    compared: Count | None = None
+    """Images that have a map of this network and of the untrained one."""
+    compared_groups: Count | None = None
+    """Groups that these images form; as many as images where each stands alone."""
+    verdict: FocusVerdict | None
+    sentence: Line | None = None
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class CompositeAccuracy(Model):
@@ -543,7 +601,8 @@ class Background(Model):
     follows_more: Interval
     worst_group: WorstGroup | None
     warnings: tuple[Line, ...]
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class BackgroundDifference(Interval):
@@ -551,7 +610,8 @@ class BackgroundDifference(Interval):
 
     arm_a: ArmName
     arm_b: ArmName
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
 
 
 class Centre(Model):
@@ -563,7 +623,19 @@ class Centre(Model):
     centre: Interval
     border: Interval
     difference: Interval
-    sentence: Line
+    sentence: Line = ""
+    """Written by ``headstart.reporting.sentences``."""
+
+
+class NotMeasured(Model):
+    """Why something about the object or the background was not measured."""
+
+    reason: Literal[
+        "no masks", "turned off", "few masked images", "no pair of images", "few backgrounds"
+    ]
+    images: Count = 0
+    """Images that could be used."""
+    needed: Count = 0
 
 
 class Explanations(Model):
@@ -580,7 +652,9 @@ class Explanations(Model):
     background: tuple[Background, ...]
     background_differences: tuple[BackgroundDifference, ...]
     centre: tuple[Centre, ...]
-    notes: tuple[Line, ...]
+    not_measured: tuple[NotMeasured, ...] = ()
+    notes: tuple[Line, ...] = ()
+    """What was not measured, in sentences."""
 
 
 class Drawn(Model):

@@ -33,7 +33,7 @@ VERSIONS = {
     "evaluate": 1,
     "explain": 5,
     "gates": 1,
-    "compare": 3,
+    "compare": 4,
 }
 DONE = "done.json"
 TEMPORARY = (".", "checkpoint", DONE)  # files that begin so are no part of an artifact

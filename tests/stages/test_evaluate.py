@@ -224,17 +224,17 @@ def test_a_perfect_and_a_blind_classifier() -> None:
     y = np.repeat(np.arange(3), 10)
     ids = np.array([f"{i}" for i in range(30)])
     perfect = score(Predictions(ids, np.eye(3, dtype=np.float32)[y], y), ["a", "b", "c"], 300)
-    assert perfect["metrics"] == {
+    assert perfect.metrics.model_dump() == {
         "balanced_accuracy": 1,
         "macro_f1": 1,
         "accuracy": 1,
         "kappa": 1,
     }
-    assert perfect["chance"]["beats_chance"]
+    assert perfect.chance.beats_chance
     blind = score(Predictions(ids, np.zeros((30, 3), np.float32), y), ["a", "b", "c"], 300)
-    assert blind["metrics"]["balanced_accuracy"] == pytest.approx(1 / 3)
-    assert blind["metrics"]["kappa"] == 0
-    assert blind["chance"] == {"p": 1.0, "beats_chance": False}
+    assert blind.metrics.balanced_accuracy == pytest.approx(1 / 3)
+    assert blind.metrics.kappa == 0
+    assert blind.chance.model_dump() == {"p": 1.0, "beats_chance": False}
 
 
 def test_the_constant_answer_is_the_largest_class_of_the_labels(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_g1_a_test_image_in_the_pool(
     compared = pipeline.compare(run, data, grid, gates)
     found = tiny_study_json(compared.folder)
     assert {row["verdict"] for row in found["comparisons"]} == {"no verdict"}
-    assert "test images are also trained on" in found["comparisons"][0]["sentence"]
+    assert "test images are also trained on" in found["comparisons"][0]["reasons"][0]
 
 
 def tiny_study_json(folder: Path) -> dict[str, Any]:

@@ -12,15 +12,14 @@ from scipy.integrate import quad
 from simulated_studies import World, label_study
 from sklearn.isotonic import isotonic_regression
 
+from headstart.reporting.sentences.savings import saving_sentence
 from headstart.stats.bootstrap import Curves, Resampling, curve_replicates
 from headstart.stats.labels import (
-    LabelSaving,
     area_difference,
     area_under_label_curve,
     isotonic,
     label_saving,
     labels_for,
-    saving_sentence,
 )
 
 LABELS = np.array([50, 100, 200, 400, 800, 1600])
@@ -102,59 +101,6 @@ def test_a_curve_shifted_by_four_saves_exactly_four_times():
     loser = label_saving(LABELS, curves, 2, arm=1, baseline=0)
     assert loser.factor == pytest.approx(1 / 4)
     assert label_saving(LABELS, curves, 1, arm=1, baseline=0).needed == 0
-
-
-SAVED = LabelSaving(140, 540.0, 380.0, 860.0, 70, 1400)
-
-
-def test_sentence_of_a_saving():
-    assert saving_sentence(SAVED, "SimCLR") == (
-        "With 10 % of your labels (140), SimCLR does as well as supervised training with about "
-        "540 labels (95 % CI 380–860): it saves roughly 3.9× (2.7–6.1×)."
-    )
-
-
-def test_sentence_when_the_upper_limit_is_out_of_sight():
-    text = saving_sentence(LabelSaving(140, 540.0, 380.0, inf, 70, 1400), "SimCLR")
-    assert "(95 % CI 380 to at least 1,400): it saves roughly 3.9× (2.7× to at least 10.0×)" in text
-    text = saving_sentence(LabelSaving(140, 150.0, 0.0, 380.0, 70, 1400), "SimCLR")
-    assert "(95 % CI fewer than 70 to 380)" in text
-    assert "(less than 0.5× to 2.7×)" in text
-
-
-def test_sentence_of_a_loss():
-    text = saving_sentence(LabelSaving(140, 84.0, 75.0, 100.0, 70, 1400), "SimCLR")
-    assert "it saves none, roughly 0.6× (0.5–0.7×)" in text
-
-
-@pytest.mark.parametrize("low", [380.0, 0.0, inf])
-@pytest.mark.parametrize("labels", [140, 700])
-def test_a_censored_saving_says_at_least(low, labels):
-    text = saving_sentence(LabelSaving(labels, inf, low, inf, 70, 1400), "SimCLR")
-    assert (
-        f"better than supervised training with all 1,400: it saves at least {1400 / labels}×"
-        in (text)
-    )
-    assert "roughly" not in text
-
-
-def test_a_saving_near_the_largest_count_says_at_least():
-    near = LabelSaving(400, 900.0, 620.0, inf, 70, 1400)
-    assert not near.quotable
-    text = saving_sentence(near, "SimCLR")
-    assert "with at least 620 labels: it saves at least 1.6×" in text
-    assert "roughly" not in text
-    assert "900" not in text
-    unsure = saving_sentence(LabelSaving(400, 900.0, 350.0, inf, 70, 1400), "SimCLR")
-    assert "whether it saves labels cannot be told" in unsure
-    assert "×" not in unsure
-    odd = saving_sentence(LabelSaving(400, 900.0, inf, inf, 70, 1400), "SimCLR")
-    assert "with at least 1,400 labels: it saves at least 3.5×" in odd
-
-
-def test_worse_than_the_fewest_labels_saves_none():
-    text = saving_sentence(LabelSaving(140, 0.0, 0.0, 75.0, 70, 1400), "SimCLR")
-    assert "worse than supervised training with 70 labels: it saves none (less than 0.5×)" in text
 
 
 def simulate_savings(runs, replicates, seeds=5):

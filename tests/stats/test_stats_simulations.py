@@ -20,11 +20,8 @@ def estimates(world: World, gap: float, runs: int, replicates: int = 1000) -> li
     return out
 
 
-def verdict(e: Estimate, world: World) -> str:
-    evidence = Evidence(
-        "a", "b", e.difference, e.low, e.high, e.low90, e.high90, e.p, world.seeds, world.n
-    )
-    return judge(evidence)[0]
+def verdict(e: Estimate) -> str:
+    return judge(Evidence(e.difference, e.low, e.high, e.low90, e.high90, e.p))
 
 
 def coverage(found: list[Estimate], gap: float) -> float:
@@ -35,7 +32,7 @@ def coverage(found: list[Estimate], gap: float) -> float:
 @pytest.mark.parametrize(("n", "runs", "spread"), [(300, 200, 0.0566), (1000, 120, 0.113)])
 def test_equal_methods_are_rarely_called_better_or_worse(n, runs, spread):
     world = World(n=n, seed_spread=spread)
-    said = [verdict(e, world) for e in estimates(world, 0.0, runs)]
+    said = [verdict(e) for e in estimates(world, 0.0, runs)]
     assert np.mean([v in ("better", "worse") for v in said]) <= 0.06
 
 
@@ -52,7 +49,7 @@ def test_what_one_seed_shows_is_not_a_difference_between_methods():
 
 def test_a_six_point_gap_is_found_and_has_the_right_sign():
     world = World()
-    said = [verdict(e, world) for e in estimates(world, 0.06, 150)]
+    said = [verdict(e) for e in estimates(world, 0.06, 150)]
     assert said.count("better") / 150 > 0.6
     assert said.count("worse") == 0
 

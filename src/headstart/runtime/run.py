@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from headstart.arms import Arm
 from headstart.config import Study
 from headstart.data.batches import Images
 from headstart.data.cache import PixelCache
 from headstart.engine import Engine
+from headstart.results import ExplainedImage, Explanations, Similarity, Status
 from headstart.store import Entry, Store
 from headstart.types import DatasetIndex, Ints
 
@@ -105,8 +106,7 @@ class CellResult:
     """The result of one cell: its classifier and predictions, or why there are none."""
 
     cell: Cell
-    status: str
-    """"ok", "collapsed" or "failed"."""
+    status: Status
     reason: str | None = None
     classifier: Entry | None = None
     evaluated: Entry | None = None
@@ -157,7 +157,7 @@ class Grid:
         return {cell: entry for cell, entry in entries if entry}
 
     @cached_property
-    def stopped(self) -> Mapping[Cell, tuple[str, str]]:
+    def stopped(self) -> Mapping[Cell, tuple[Status, str]]:
         """Cells that could not be judged, with status and reason."""
         return {
             cell.cell: (cell.status, cell.reason or "")
@@ -169,8 +169,8 @@ class Grid:
 
 @dataclass(frozen=True)
 class Explained:
-    """What ``results.json`` holds of explanations."""
+    """What ``results.json`` holds of explanations, its sentences not yet written."""
 
-    similarity: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    findings: dict[str, Any] | None = None
+    similarity: tuple[Similarity, ...] = ()
+    images: tuple[ExplainedImage, ...] = ()
+    findings: Explanations | None = None

@@ -9,6 +9,7 @@ import torch
 
 from headstart.data.splits import LabelBudget, label_budget
 from headstart.nn.neighbours import knn_logits
+from headstart.results import Chance, ClassScores, MetricEnds, Metrics, Scores
 from headstart.runtime.networks import load_network, outputs, preprocessing
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stats.bootstrap import bootstrap_metrics
@@ -36,8 +37,12 @@ def evaluate(
         logits = _logits(run, data, cell, classified, sources)
         predictions = Predictions(data.index.ids[test], logits, data.index.labels[test])
         predictions.save(entry.folder)
-        info = score(predictions, data.index.classes.tolist(), run.study.compare.replicates)
-        return {**info, "preprocessing": _seen(data, cell, sources[1])}
+        classes = data.index.classes.tolist()
+        scores = score(predictions, classes, run.study.compare.replicates)
+        return {
+            **scores.model_dump(mode="json"),
+            "preprocessing": _seen(data, cell, sources[1]),
+        }
 
     return entry.make(work)
 
@@ -52,39 +57,41 @@ def _seen(data: Dataset, cell: Cell, extracted: Entry) -> str | None:
     return preprocessing(data.images(data.index.where("test")))
 
 
-def score(predictions: Predictions, classes: list[str], replicates: int) -> dict[str, Any]:
+def score(predictions: Predictions, classes: list[str], replicates: int) -> Scores:
     """Everything that one set of predictions says by itself; shares in [0, 1].
 
     Intervals are 95 %: Wilson's for accuracy and each class's recall, a bootstrap within true
     classes for the others.
     """
     M = confusion_matrix(predictions.y, predictions.predicted, len(classes))
-    intervals = {k: [i.low, i.high] for k, i in bootstrap_metrics(M, replicates).items()}
+    intervals = {k: (i.low, i.high) for k, i in bootstrap_metrics(M, replicates).items()}
     low, high = wilson(int(np.trace(M)), int(M.sum()))
-    intervals["accuracy"] = [float(low), float(high)]
+    intervals["accuracy"] = (float(low), float(high))
     chance = chance_test(M, "balanced_accuracy", replicates)
-    return {
-        "metrics": {name: float(metric(M)) for name, metric in METRICS.items()},
-        "intervals": {name: intervals[name] for name in METRICS},
-        "confusion_matrix": M.tolist(),
-        "per_class": _report(M, classes),
-        "chance": {"p": chance.p, "beats_chance": chance.p < CHANCE_LEVEL},
-    }
+    return Scores(
+        metrics=Metrics(**{name: float(metric(M)) for name, metric in METRICS.items()}),
+        intervals=MetricEnds(**{name: intervals[name] for name in METRICS}),
+        confusion_matrix=tuple(map(tuple, M.tolist())),
+        per_class=_report(M, classes),
+        chance=Chance(p=chance.p, beats_chance=bool(chance.p < CHANCE_LEVEL)),
+    )
 
 
-def _report(M: np.ndarray, classes: list[str]) -> list[dict[str, Any]]:
+def _report(M: np.ndarray, classes: list[str]) -> tuple[ClassScores, ...]:
     each = per_class(M)
-    return [
-        {
-            "class": name,
-            "precision": float(each.precision[c]),
-            "recall": float(each.recall[c]),
-            "recall_interval": [float(each.recall_low[c]), float(each.recall_high[c])],
-            "f1": float(each.f1[c]),
-            "support": int(each.support[c]),
-        }
+    return tuple(
+        ClassScores.model_validate(
+            {
+                "class": name,
+                "precision": float(each.precision[c]),
+                "recall": float(each.recall[c]),
+                "recall_interval": (float(each.recall_low[c]), float(each.recall_high[c])),
+                "f1": float(each.f1[c]),
+                "support": int(each.support[c]),
+            }
+        )
         for c, name in enumerate(classes)
-    ]
+    )
 
 
 def _logits(

@@ -1,10 +1,9 @@
-"""report: everything the other verbs found -> results.json, predictions.csv and the page."""
+"""report: what the other stages measured -> results.json, predictions.csv and the page."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +11,33 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
-from headstart.results import SCHEMA, Provenance, Results
+from headstart.reporting.sentences import (
+    with_sentences,
+    write_comparisons,
+    write_explanations,
+)
+from headstart.results import (
+    SCHEMA,
+    ArmResult,
+    Comparisons,
+    Compute,
+    Data,
+    Gate,
+    Pretraining,
+    Provenance,
+    Results,
+    Scores,
+    Status,
+    Times,
+)
 from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
-from headstart.stats.gates import Gate
+from headstart.stats.gates import Gate as Checked
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
 
@@ -41,13 +57,12 @@ class Outcome:
 class Answers:
     """What was found out, for the report: of the images, by explaining, and by comparing."""
 
-    data: dict[str, Any]
-    """The ``data`` block of ``results.json``."""
+    data: Data
     warnings: tuple[str, ...]
     """What may make a score look better than it is."""
     explained: Explained
     compared: Entry
-    gates: Sequence[Gate]
+    gates: Sequence[Checked]
 
 
 @dataclass(frozen=True)
@@ -61,76 +76,99 @@ class Asked:
 
 
 def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Outcome:
-    """Assemble the results and write them for programs and for people."""
-    explained = answers.explained
-    found = json.loads((answers.compared.folder / "comparison.json").read_text(encoding="utf8"))
-    blocks = {
-        "schema": SCHEMA,
-        "title": run.folder.resolve().name,
-        "data": answers.data,
-        "study": run.study.model_dump(mode="json"),
-        "arms": list(_arms(data, grid)),
-        "pretraining": list(_pretraining(grid)),
-        "gates": [asdict(gate) for gate in answers.gates],
-        **found,
-        "attribution_similarity": explained.similarity,
-        "explained": explained.images,
-        "explanations": explained.findings,
-        "warnings": _warnings(run, data, answers),
-        "provenance": _provenance(run, grid, asked),
-    }
+    """Put the results together and write them for programs and for people."""
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
-    results = Results.model_validate(blocks)
+    results = _results(run, data, grid, answers, asked)
     path = run.folder / "results.json"
     write_json(path, results.to_json())
     return Outcome(results, path, write_report(results, run.folder))
 
 
-def _arms(data: Dataset, grid: Grid) -> Iterator[dict[str, Any]]:
+def _results(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Results:
+    """Everything that was measured, and the sentences that say it."""
+    explained = answers.explained
+    stored = (answers.compared.folder / "comparison.json").read_bytes()
+    compared = write_comparisons(Comparisons.model_validate_json(stored))
+    findings = explained.findings
+    return Results(
+        schema=SCHEMA,
+        title=run.folder.resolve().name,
+        data=answers.data,
+        study=run.study.model_dump(mode="json"),
+        arms=tuple(_arms(data, grid)),
+        pretraining=tuple(_pretraining(grid)),
+        gates=tuple(Gate.model_validate(asdict(gate)) for gate in answers.gates),
+        comparisons=compared.comparisons,
+        method_pairs=compared.method_pairs,
+        area_differences=compared.area_differences,
+        label_saving=compared.label_saving,
+        attribution_similarity=with_sentences(explained.similarity),
+        explained=explained.images,
+        explanations=write_explanations(findings) if findings else None,
+        warnings=tuple(_warnings(run, data, answers)),
+        provenance=_provenance(run, grid, asked),
+    )
+
+
+def _arms(data: Dataset, grid: Grid) -> Iterator[ArmResult]:
     for cell, entry in grid.evaluated.items():
         classifier = grid.classifiers[cell][1].info
-        yield {
-            **_identity(cell, classifier["labels"], "ok", None),
-            **{key: value for key, value in entry.info.items() if key != "preprocessing"},
-            "chosen": classifier["chosen"],
-            "compute": _compute(grid.classifiers[cell]),
-        }
+        stored = {name: entry.info[name] for name in Scores.model_fields}
+        scores = Scores.model_validate(stored)
+        yield ArmResult(
+            method=cell.method,
+            protocol=cell.protocol,
+            seed=cell.seed,
+            label_fraction=cell.fraction,
+            labels=classifier["labels"],
+            status="ok",
+            reason=None,
+            metrics=scores.metrics,
+            intervals=scores.intervals,
+            confusion_matrix=scores.confusion_matrix,
+            per_class=scores.per_class,
+            chance=scores.chance,
+            chosen=classifier["chosen"],
+            compute=_compute(grid.classifiers[cell]),
+        )
     for cell, (status, reason) in grid.stopped.items():
-        labels = label_budget(data.index, cell.fraction, cell.seed).labels
-        yield {
-            **_identity(cell, labels, status, reason),
-            **dict.fromkeys(("metrics", "intervals", "confusion_matrix", "per_class", "chance")),
-            "chosen": {},
-            "compute": None,
-        }
+        yield _stopped(data, cell, status, reason)
 
 
-def _compute(entries: tuple[Entry, Entry]) -> dict[str, int | None]:
+def _stopped(data: Dataset, cell: Cell, status: Status, reason: str) -> ArmResult:
+    """An arm without a classifier, and why."""
+    return ArmResult(
+        method=cell.method,
+        protocol=cell.protocol,
+        seed=cell.seed,
+        label_fraction=cell.fraction,
+        labels=label_budget(data.index, cell.fraction, cell.seed).labels,
+        status=status,
+        reason=reason,
+        metrics=None,
+        intervals=None,
+        confusion_matrix=None,
+        per_class=None,
+        chance=None,
+        chosen={},
+        compute=None,
+    )
+
+
+def _compute(entries: tuple[Entry, Entry]) -> Compute:
     """Images seen and steps taken for one arm, all trials of its tuning together."""
     encoder, classifier = entries[0].info, entries[1].info
-    return {
-        "pretrain_images": encoder.get("images_seen", 0),
-        "train_images": classifier.get("train_images"),
-        "train_steps": classifier.get("train_steps"),
-    }
+    return Compute(
+        pretrain_images=encoder.get("images_seen", 0),
+        train_images=classifier.get("train_images"),
+        train_steps=classifier.get("train_steps"),
+    )
 
 
-def _identity(cell: Cell, labels: int, status: str, reason: str | None) -> dict[str, Any]:
-    return {
-        "method": cell.method,
-        "protocol": cell.protocol,
-        "seed": cell.seed,
-        "label_fraction": cell.fraction,
-        "labels": labels,
-        "status": status,
-        "reason": reason,
-    }
-
-
-def _pretraining(grid: Grid) -> Iterator[dict[str, Any]]:
+def _pretraining(grid: Grid) -> Iterator[Pretraining]:
     for entry in grid.encoders.values():
         if "history" in entry.info:
-            yield entry.info
+            yield Pretraining.model_validate(entry.info)
 
 
 def _warnings(run: Run, data: Dataset, answers: Answers) -> list[str]:
@@ -151,38 +189,40 @@ def _warnings(run: Run, data: Dataset, answers: Answers) -> list[str]:
     return [*lines, *answers.warnings]
 
 
-def _provenance(run: Run, grid: Grid, asked: Asked) -> dict[str, Any]:
+def _provenance(run: Run, grid: Grid, asked: Asked) -> Provenance:
+    """What made the results; a run explained anew keeps its own command and times."""
     entries = {entry.folder for entry in grid.encoders.values()}
     entries |= {e.folder for pair in grid.classifiers.values() for e in pair}
-    return {
-        "headstart": version("headstart"),
-        "versions": {name: version(name) for name in LIBRARIES}
+    now = _times(asked)
+    asked_first = asked.earlier or now
+    made = Provenance(
+        headstart=version("headstart"),
+        versions={name: version(name) for name in LIBRARIES}
         | {"python": platform.python_version()},
-        **_asked(asked),
-        "seconds": {
+        command=asked_first.command,
+        started=asked_first.started,
+        finished=asked_first.finished,
+        total_seconds=asked_first.total_seconds,
+        seconds={
             f"{folder.parent.name}/{folder.name}": Entry(folder, "").seconds
             for folder in sorted(entries)
         },
-        "device": str(run.engine.device),
-        "precision": run.engine.precision,
-        "threads": torch.get_num_threads(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+        device=str(run.engine.device),
+        precision=run.engine.precision,
+        threads=torch.get_num_threads(),
+        machine=f"{platform.system()} {platform.machine()}",
+    )
+    return made.model_copy(update={"explained_anew": now}) if asked.earlier else made
 
 
-def _asked(asked: Asked) -> dict[str, Any]:
-    """Command and times; of a run explained anew its own, and those of explaining beside them."""
-    times = {
-        "command": asked.command,
-        "started": datetime.fromtimestamp(asked.begun, UTC).isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "total_seconds": time.time() - asked.begun,
-    }
-    if asked.earlier is None:
-        return times
-    earlier = asked.earlier.model_dump(mode="json", exclude_unset=True)
-    kept = {key: earlier[key] for key in times if key in earlier}
-    return {**kept, "explained_anew": times}
+def _times(asked: Asked) -> Times:
+    """The command, and when it began and ended."""
+    return Times(
+        command=asked.command,
+        started=datetime.fromtimestamp(asked.begun, UTC).isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        total_seconds=time.time() - asked.begun,
+    )
 
 
 def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:

@@ -10,7 +10,7 @@ calibration     similarity of attribution maps between its floor and its ceiling
 focus           attribution on objects: means over images, and against an untrained network
 background      what a classifier answers when foreground and background are exchanged
 labels          label curves, their area, and how many labels a method saves
-verdict         the fixed list of sentences a comparison may end in
+verdict         the fixed list of verdicts a comparison may end in
 representation  how spread out an encoder's outputs are
 collapse        the watch that stops a run whose outputs have collapsed
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,17 +26,7 @@ from headstart.stats.bootstrap import (
 from headstart.stats.intervals import Interval
 from headstart.types import Doubles
 
-SENTENCES = {
-    "same": "look at the same things",
-    "different": "look at different things",
-    "unclear": "can't tell",
-    "not_reproducible": (
-        "maps from this method are not reproducible across seeds; no comparison is possible"
-    ),
-    "no_ceiling": "can't tell: a second seed of a method is needed to know how alike maps can be",
-    "no_maps": "can't tell: too few images have a map from every network",
-}
-"""What each verdict says, about two methods."""
+Verdict = Literal["same", "different", "unclear", "not_reproducible", "no_ceiling", "no_maps"]
 
 ALIKE = 0.5  # a calibrated similarity that is surely above it is "the same things"
 
@@ -47,7 +38,7 @@ class Calibrated:
     ``between`` and ``floor`` are means of the raw similarity over the same ``n`` images,
     ``ceiling`` the geometric mean of the two methods' own; ``value``, ``low`` and ``high`` are on
     the calibrated scale. NaN where not known: the calibrated values need two ceilings that are
-    surely above the floor. ``verdict`` is a key of ``SENTENCES``, ``sentence`` its text.
+    surely above the floor.
     """
 
     value: float
@@ -57,8 +48,7 @@ class Calibrated:
     floor: float
     ceiling: float
     n: int
-    verdict: str
-    sentence: str
+    verdict: Verdict
 
 
 def strongest_null(nulls: Mapping[str, npt.ArrayLike]) -> tuple[str, Doubles]:
@@ -127,7 +117,7 @@ def calibrate(
     value = float((raw[0] - raw[1]) / (raw[2] - raw[1]))
     found = mean_interval(value, scaled, count)
     below = mean_interval(raw[2] - raw[0], c - s, count)
-    verdict = "same" if found.low > ALIKE else "different" if below.low > 0 else "unclear"
+    verdict: Verdict = "same" if found.low > ALIKE else "different" if below.low > 0 else "unclear"
     return _calibrated(found, raw, n, verdict)
 
 
@@ -143,13 +133,13 @@ def _reproducible(observed: Doubles, draws: Doubles, count: int) -> bool:
     return all(mean_interval(value, some, count).low > 0 for value, some in spans)
 
 
-def _uncalibrated(raw: Doubles, n: int, verdict: str) -> Calibrated:
+def _uncalibrated(raw: Doubles, n: int, verdict: Verdict) -> Calibrated:
     return _calibrated(Interval(np.nan, np.nan, np.nan), raw, n, verdict)
 
 
-def _calibrated(scaled: Interval, raw: Doubles, n: int, verdict: str) -> Calibrated:
+def _calibrated(scaled: Interval, raw: Doubles, n: int, verdict: Verdict) -> Calibrated:
     between, floor, ceiling = (float(x) for x in raw)
-    return Calibrated(*scaled, between, floor, ceiling, n, verdict, SENTENCES[verdict])
+    return Calibrated(*scaled, between, floor, ceiling, n, verdict)
 
 
 @dataclass(frozen=True)
@@ -165,7 +155,6 @@ class Sanity:
     high: float
     n: int
     passed: bool | None
-    sentence: str
 
 
 def sanity(
@@ -183,10 +172,7 @@ def sanity(
     n = int(known.sum())
     count = units(known, plan) if n else 0
     if count < FEWEST:
-        return Sanity(np.nan, np.nan, np.nan, n, None, "not run: it needs two seeds and their maps")
+        return Sanity(np.nan, np.nan, np.nan, n, None)
     draws = mean_replicates(gaps, plan)[0]
     value, low, high = mean_interval(float(np.nanmean(gaps)), draws, count)
-    if low > 0:
-        return Sanity(value, low, high, n, True, "the maps depend on what the network learned")
-    line = "insensitive: the maps are as alike under random weights as across two seeds"
-    return Sanity(value, low, high, n, False, line)
+    return Sanity(value, low, high, n, bool(low > 0))

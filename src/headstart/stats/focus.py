@@ -48,16 +48,16 @@ def means(
 class FocusComparison:
     """Focus lift of a network minus that of the same network untrained, mean over ``n`` images.
 
-    ``low`` and ``high`` are the 95 % limits of the paired bootstrap; ``sentence`` says the
-    ``verdict``, to be put after the network's name.
+    ``low`` and ``high`` are the 95 % limits of the paired bootstrap. ``units`` counts the groups
+    of these images, or the images where each stands alone.
     """
 
     difference: float
     low: float
     high: float
     n: int
+    units: int
     verdict: Verdict
-    sentence: str
 
 
 def compare_focus(
@@ -74,15 +74,11 @@ def compare_focus(
     known = np.isfinite(gaps)
     n, count = int(known.sum()), units(known, plan)
     if count < FEWEST:
-        what = "images" if count == n else "groups of images"
-        sentence = f"was not measured: fewer than {FEWEST} {what} have a map and a mask"
-        return FocusComparison(np.nan, np.nan, np.nan, n, "not measured", sentence)
+        return FocusComparison(np.nan, np.nan, np.nan, n, count, "not measured")
     draws = mean_replicates(gaps, plan)[0]
     value, low, high = mean_interval(float(np.nanmean(gaps)), draws, count)
     verdict: Verdict = "more" if low > 0 else "less" if high < 0 else "no more"
-    tail = f", as far as {n} images can tell" if verdict == "no more" else ""
-    sentence = f"looks at the object {verdict} than an untrained network does{tail}"
-    return FocusComparison(value, low, high, n, verdict, sentence)
+    return FocusComparison(value, low, high, n, count, verdict)
 
 
 def _picked(values: Doubles, use: Mask | None) -> Doubles:

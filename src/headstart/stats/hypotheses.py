@@ -1,6 +1,6 @@
 """The tests of a study: against chance, against the majority, one model against another.
 
-A p-value here never reaches a headline; it decides which sentence of ``verdict`` is said.
+A p-value here never reaches a headline; it decides which verdict is given.
 """
 
 from __future__ import annotations

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from headstart.arms import BASELINE, Arm
+from headstart.reporting.sentences import write_comparisons
+from headstart.reporting.sentences.differences import OVER
+from headstart.results import LostArm
 from headstart.stages.compare.families import (
-    OVER,
-    Bench,
     Judged,
     Key,
+    PairComparisons,
     Question,
     against,
     beats_chance,
@@ -34,7 +36,7 @@ LABELS = {0.125: 50, 0.25: 100, 0.5: 200, 1.0: 400}
 
 def findings(*given: Any) -> dict[str, Any]:
     """What was found, as ``results.json`` spells it."""
-    return whole(*given).to_json()
+    return write_comparisons(whole(*given)).to_json()
 
 
 def answers(y: np.ndarray, accuracy: float, seed: int) -> np.ndarray:
@@ -222,8 +224,12 @@ def test_arms_are_compared_on_the_seeds_they_share() -> None:
 def test_an_arm_that_was_lost_keeps_a_row_in_its_place() -> None:
     judged = world({SUPERVISED: (0.5,), "a/linear": (0.6,)}, fractions=(1.0,))
     why = "collapsed: std ratio 0.01. Likely cause: a learning rate"
-    lost = [(Arm("simsiam", "linear"), 1.0, s, "collapsed", why) for s in (0, 1)]
-    rows = findings(judged, ASKED, [*lost, (A_LINEAR, 1.0, 1, "failed", "x")])["comparisons"]
+    gone = Arm("simsiam", "linear")
+    lost = [
+        *(LostArm(arm=gone, fraction=1.0, seed=s, status="collapsed", reason=why) for s in (0, 1)),
+        LostArm(arm=A_LINEAR, fraction=1.0, seed=1, status="failed", reason="x"),
+    ]
+    rows = findings(judged, ASKED, lost)["comparisons"]
     assert [row["arm_a"] for row in rows] == ["a/linear", "simsiam/linear"]
     assert rows[1]["verdict"] == "no verdict"
     assert rows[1]["difference"] is None
@@ -242,7 +248,7 @@ def test_images_of_a_group_count_as_one() -> None:
 
     def width(judged: Judged) -> float:
         question = replace(ASKED, replicates=2000)
-        row = Bench(judged, question).differences([(A_LINEAR, BASELINE)], 1.0)[0]
+        row = PairComparisons(judged, question).differences([(A_LINEAR, BASELINE)], 1.0)[0]
         assert row.low is not None
         assert row.high is not None
         return row.high - row.low

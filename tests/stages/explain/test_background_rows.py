@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from headstart.arms import Arm
 from headstart.data.cache import PixelCache
+from headstart.reporting.sentences import sentence, with_sentences
+from headstart.results import Background, Centre, NotMeasured
 from headstart.stages.explain.background import (
     _centre_row,
-    _said,
     _scenes,
     background_rows,
     centre_rows,
 )
 from headstart.stages.explain.maps import Atlas, Bools
-from headstart.stats.intervals import Interval
 from headstart.types import Ints
 
 PER_CLASS = 14
@@ -79,9 +79,14 @@ def coloured(folder: Path, **explain: object) -> Atlas:
     return atlas(run, data, maps, modules=modules)
 
 
+def by_arm(rows: Sequence[Background] | Sequence[Centre]) -> dict[str, dict[str, Any]]:
+    """Rows as ``results.json`` has them."""
+    return {str(row.arm): row.model_dump(mode="json") for row in with_sentences(rows)}
+
+
 def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
     found = background_rows(coloured(tmp_path), Middle())  # type: ignore[arg-type]
-    rows = {row["arm"]: row for row in found["background"]}
+    rows = by_arm(found.arms)
     assert set(rows) == {OBJECT, SCENE, NULL}
     looks, leans = rows[OBJECT], rows[SCENE]
     assert looks["accuracy"]["mixed_rand"]["value"] == 1
@@ -95,38 +100,28 @@ def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
     assert "leans on the background" in leans["sentence"]
     assert "background alone tells it the class" in leans["sentence"]
     assert leans["worst_group"] is None  # no groups of the user's own
-    (difference,) = found["background_differences"]
-    assert (difference["arm_a"], difference["arm_b"]) == (OBJECT, SCENE)
-    assert difference["high"] < 0
-    assert difference["sentence"].startswith("SimCLR, fine-tuned leans on the background more")
+    (difference,) = with_sentences(found.differences)
+    assert (str(difference.arm_a), str(difference.arm_b)) == (OBJECT, SCENE)
+    assert difference.high is not None
+    assert difference.high < 0
+    assert difference.sentence.startswith("SimCLR, fine-tuned leans on the background more")
 
 
 def test_too_few_masks_measure_nothing(tmp_path: Path) -> None:
     few = Middle(without=3 * PER_CLASS - 5)
     found = background_rows(coloured(tmp_path), few)  # type: ignore[arg-type]
-    assert found["background"] == found["background_differences"] == []
-    (note,) = found["notes"]
-    assert note.endswith("not measured: 5 test images have a mask, and it takes 10 at least.")
+    assert found.arms == found.differences == ()
+    (gap,) = found.not_measured
+    assert (gap.reason, gap.images, gap.needed) == ("few masked images", 5, 10)
 
 
 def test_the_reason_is_told_where_no_background_can_be_exchanged(tmp_path: Path) -> None:
     full = Middle(mask=np.ones((SIDE, SIDE), dtype=bool))
-    (note,) = background_rows(coloured(tmp_path / "full"), full)["notes"]  # type: ignore[arg-type]
-    assert "no two images of a class have an object and a background" in note
+    (gap,) = background_rows(coloured(tmp_path / "full"), full).not_measured  # type: ignore[arg-type]
+    assert gap.reason == "no pair of images"
     made = coloured(tmp_path / "none", background_images=0)
-    (note,) = background_rows(made, Middle())["notes"]  # type: ignore[arg-type]
-    assert note.endswith("explain.background_images is 0.")
-
-
-@pytest.mark.parametrize(
-    ("low", "p", "told"), [(0.01, 0.01, True), (-0.01, 0.01, False), (0.01, 0.2, False)]
-)
-def test_the_background_tells_the_class_by_interval_and_test(
-    low: float, p: float, told: bool
-) -> None:
-    gap, skill = Interval(0.01, -0.02, 0.04), Interval(0.05, low, 0.1)
-    said = _said(SimpleNamespace(gap=gap, skill=skill, skill_p=p))  # type: ignore[arg-type]
-    assert said.endswith("the background alone tells it the class") == told
+    (gap,) = background_rows(made, Middle()).not_measured  # type: ignore[arg-type]
+    assert gap.reason == "turned off"
 
 
 def test_groups_are_donors_of_others_and_drawn_as_wholes(tmp_path: Path) -> None:
@@ -142,27 +137,21 @@ def test_groups_are_donors_of_others_and_drawn_as_wholes(tmp_path: Path) -> None
         data=replace(made.data, index=replace(index, groups=groups)),
     )
     scenes = _scenes(made, Middle())  # type: ignore[arg-type]
-    assert not isinstance(scenes, str)
+    assert not isinstance(scenes, NotMeasured)
     own = groups[scenes.positions]
     assert (own[scenes.composites.same] != own).all()
     assert (own[scenes.composites.rand] != own).all()
-    rows = {row["arm"]: row for row in background_rows(made, Middle())["background"]}  # type: ignore[arg-type]
+    rows = by_arm(background_rows(made, Middle()).arms)  # type: ignore[arg-type]
     worst = rows[OBJECT]["worst_group"]
     assert (worst["accuracy"], worst["expected"], worst["p"], worst["images"]) == (1, 1, 1, 7)
     assert rows[SCENE]["gap"]["low"] > 0
     assert rows[SCENE]["seed"] == 0
 
 
-def test_images_of_few_groups_are_not_judged() -> None:
-    nothing = Interval(0.3, float("nan"), float("nan"))
-    found = SimpleNamespace(gap=nothing, skill=nothing, skill_p=0.001)
-    assert _said(found).startswith("not measured")  # type: ignore[arg-type]
-
-
 def test_the_proxy_without_masks_says_middle_or_border(tmp_path: Path) -> None:
     made = coloured(tmp_path)
     with torch.no_grad():
-        rows = {row["arm"]: row for row in centre_rows(made)}
+        rows = by_arm(centre_rows(made))
     # One colour everywhere: blurring either part changes nothing.
     assert abs(rows[OBJECT]["difference"]["value"]) < 0.05
     assert set(rows) == {OBJECT, SCENE, NULL}
@@ -186,4 +175,4 @@ def test_the_proxy_says_what_costs_more(
     spread = np.tile([-0.05, 0.05], 3 * PER_CLASS // 2)
     falls = {"centre": centre + spread, "border": np.full(3 * PER_CLASS, border)}
     row = _centre_row(coloured(tmp_path), Arm.parse(OBJECT), falls)
-    assert row["sentence"].endswith(says)
+    assert str(sentence(row)).endswith(says)

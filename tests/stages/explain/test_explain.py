@@ -280,4 +280,4 @@ def test_why_a_network_has_no_map_is_kept(
 def test_explaining_can_be_left_out(nothing: dict[str, object], tmp_path: Path) -> None:
     run = tiny_study.open_run(tiny_study.study(explain=nothing), tmp_path)
     found = explain(run, tiny_study.made_data(run, pool=4), {})
-    assert (found.similarity, found.images, found.findings) == ([], [], None)
+    assert (found.similarity, found.images, found.findings) == ((), (), None)

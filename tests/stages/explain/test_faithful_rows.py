@@ -10,6 +10,7 @@ import torch
 from made_atlas import SIDE, atlas, cell, noise, open_data
 from torch import Tensor, nn
 
+from headstart.reporting.sentences import with_sentences
 from headstart.stages.explain.faithfulness import faithfulness_rows
 from headstart.types import Floats
 
@@ -30,7 +31,8 @@ def rows_of(folder: Path, maps: Floats, **explain: object) -> list[dict[str, Any
     run, data = open_data(folder, held_out=COUNT, classes=1, **explain)
     cells = [cell(A, 0), cell(NULL, 0), cell(NULL, 1)]
     given = {c: maps if str(c.arm) == A else noise(COUNT, c.seed) for c in cells}
-    return faithfulness_rows(atlas(run, data, given, modules=dict.fromkeys(cells, Corner())))
+    rows = faithfulness_rows(atlas(run, data, given, modules=dict.fromkeys(cells, Corner())))
+    return [row.model_dump(mode="json") for row in with_sentences(rows)]
 
 
 def test_the_part_that_counts_beats_random_and_the_rest_does_not(tmp_path: Path) -> None:

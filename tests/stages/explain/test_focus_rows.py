@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from made_atlas import SIDE, atlas, cell, noise, open_data, untrained
 
+from headstart.reporting.sentences import with_sentences
 from headstart.stages.explain.focus import focus_rows
 from headstart.types import Floats, Ints
 
@@ -38,7 +39,8 @@ def rows_of(
     run, data = open_data(folder, held_out=COUNT // 3)
     given = {cell(arm, 0): values for arm, values in maps.items()} | untrained(COUNT)
     rows = focus_rows(atlas(run, data, given, wrong), Same(mask))  # type: ignore[arg-type]
-    return {(row["arm"], row["answers"]): row for row in rows}
+    said = [row.model_dump(mode="json") for row in with_sentences(rows)]
+    return {(row["arm"], row["answers"]): row for row in said}
 
 
 def test_on_the_object_off_it_and_anywhere(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from made_atlas import atlas, blobs, cell, noise, open_data, untrained
 
 from headstart.attributions.similarity import compare_images
+from headstart.reporting.sentences import sentence, with_sentences
 from headstart.stages.explain.similarity import compare_maps, mean_over
 from headstart.types import Floats, Ints
 
@@ -24,8 +25,12 @@ def rows_of(
     run, data = open_data(folder, held_out=COUNT // 3)
     given = {cell(*about): values for about, values in maps.items()} | untrained(COUNT)
     found = compare_maps(atlas(run, data, given, wrong))
-    json.dumps([found.rows, found.sanity], allow_nan=False)
-    return found.rows, found.sanity
+    rows, sanity = (
+        [row.model_dump(mode="json", exclude_unset=True) for row in with_sentences(some)]
+        for some in (found.rows, found.sanity)
+    )
+    json.dumps([rows, sanity], allow_nan=False)
+    return rows, sanity
 
 
 def seen(own: int, shared: int, share: float) -> Floats:
@@ -141,8 +146,8 @@ def test_a_method_that_shows_the_picture_fails_its_check(tmp_path: Path) -> None
     given = {cell(arm, s): shown + 0.01 * noise(COUNT, s) for arm in (A, B) for s in (0, 1)}
     given |= {c: shown + 0.01 * n for c, n in untrained(COUNT).items()}
     (row,) = compare_maps(atlas(run, data, given)).sanity
-    assert row["passed"] is False
-    assert "insensitive" in row["sentence"]
+    assert row.passed is False
+    assert "insensitive" in str(sentence(row))
 
 
 def test_found_again_and_made_anew_when_a_map_changes(

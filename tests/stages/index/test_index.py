@@ -72,8 +72,8 @@ def test_clean_images_lose_nothing(images: Path) -> None:
         "groups": 0,
         "different_labels": 0,
     }
-    assert describe(run, data)["crossing_groups"] is None
-    assert leaks(data.entry.info) == []
+    assert describe(run, data).crossing_groups is None
+    assert leaks(describe(run, data)) == []
 
 
 def test_every_kind_of_copy_leaves_the_pool_and_nothing_else(images: Path) -> None:
@@ -106,7 +106,7 @@ def test_every_kind_of_copy_leaves_the_pool_and_nothing_else(images: Path) -> No
         for name in (*kinds, "of validation")
     }
     assert {(p["split"], p["outcome"]) for p in pairs} == {("removed", "removed")}
-    assert describe(run, data)["near_duplicates"]["removed"] == 5
+    assert describe(run, data).near_duplicates.removed == 5
     kept = set(data.index.ids.tolist())
     assert "unlabeled/of train.jpg" in kept
 
@@ -171,10 +171,10 @@ def test_a_copy_in_another_class_is_told_of(images: Path) -> None:
     other = next(p for p in sorted((images / "labeled/train").iterdir()) if p != source.parent)
     with Image.open(source) as image:
         image.save(other / "mislabelled.jpg", quality=70)
-    _, data = opened(images)
+    run, data = opened(images)
     assert removed(data) == {}
     assert data.entry.info["near_duplicates"]["different_labels"] == 1
-    assert any("different classes" in line for line in leaks(data.entry.info))
+    assert any("different classes" in line for line in leaks(describe(run, data)))
     (pair,) = rows(data, "near_duplicates.csv")
     assert pair["labels"] == "different"
 
@@ -185,10 +185,10 @@ def test_groups_are_part_of_the_key_and_keep_images_together(images: Path) -> No
     lines = [f"{p.relative_to(images / 'labeled')},person {i % 20}" for i, p in enumerate(files)]
     table.write_text("file,group\n" + "\n".join(lines), encoding="utf8")
     run, data = opened(images, groups=str(table))
-    crossing = describe(run, data)["crossing_groups"]
-    assert crossing["groups"] == 20  # the folders' parts know nothing of people
-    assert crossing["test"] == 27
-    assert any("20 groups of yours" in line for line in leaks(data.entry.info))
+    crossing = describe(run, data).crossing_groups
+    assert crossing.groups == 20  # the folders' parts know nothing of people
+    assert crossing.test == 27
+    assert any("20 groups of yours" in line for line in leaks(describe(run, data)))
     table.write_text("file,group\n" + "\n".join(lines[:-1]), encoding="utf8")
     _, other = opened(images, groups=str(table))
     assert other.entry.key != data.entry.key

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.results import LostArm
 from headstart.stages.compare.families import Judged, Key, Question
 from headstart.stages.compare.findings import findings
 from headstart.stages.compare.predictions import Compared, compare_paths, write_comparison
@@ -26,11 +27,16 @@ __all__ = ["Compared", "compare", "compare_paths", "write_comparison"]
 def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry:
     """Every method against supervised learning and against every other, with the gates.
 
-    ``comparison.json`` in the entry's folder holds what ``findings`` gives.
+    ``comparison.json`` in the entry's folder holds what ``findings`` gives: no sentences yet.
     """
-    lost = [(c.arm, c.fraction, c.seed, *why) for c, why in grid.stopped.items()]
-    told = [(str(arm), *rest) for arm, *rest in lost]
-    settings = run.study.compare.model_dump() | {"lost": told, "gates": [asdict(g) for g in gates]}
+    lost = [
+        LostArm(arm=c.arm, fraction=c.fraction, seed=c.seed, status=status, reason=reason)
+        for c, (status, reason) in grid.stopped.items()
+    ]
+    settings = run.study.compare.model_dump() | {
+        "lost": [one.model_dump(mode="json") for one in lost],
+        "gates": [asdict(gate) for gate in gates],
+    }
     evaluated = grid.evaluated
     entry = run.store.entry("compare", "arms", settings, [data.entry, *evaluated.values()])
     if not entry.done:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,8 +24,7 @@ from headstart.stats.bootstrap import (
     estimate,
 )
 from headstart.stats.hypotheses import chance_test, holm, mcnemar_midp
-from headstart.stats.labels import LabelSaving as Saving
-from headstart.stats.labels import area_difference, label_saving, saving_sentence
+from headstart.stats.labels import area_difference, label_saving
 from headstart.stats.metrics import confusion_matrix
 from headstart.stats.mrmc import mrmc, paired_scores
 from headstart.stats.power import Needs, images_needed, needs
@@ -33,7 +32,6 @@ from headstart.stats.verdict import LEVEL, Evidence, Verdict, judge
 from headstart.types import Doubles, Ints
 
 METRIC: Literal["balanced_accuracy"] = "balanced_accuracy"
-OVER = "Over all label counts. "
 
 Pair = tuple[Arm, Arm]
 
@@ -95,7 +93,7 @@ def beats_chance(y: Ints, predicted: Ints, classes: int, replicates: int) -> boo
     return chance_test(M, METRIC, replicates).p < LEVEL
 
 
-class Bench:
+class PairComparisons:
     """Answers questions about pairs of arms; every pair sees the same resamples."""
 
     def __init__(self, judged: Judged, question: Question) -> None:
@@ -198,14 +196,14 @@ class Bench:
         y, answers = self.judged.y, self._answers(pair, fraction)
         needed = _needs(y, answers, self.question.margin)
         seeds = answers.shape[1]
-        verdict, sentence = self._judge(pair, [fraction], e, (p_holm, seeds, needed))
         only = _discordant(y, answers[:, 0]) if seeds == 1 else None
         return Comparison(
             fraction=fraction,
-            verdict=verdict,
-            sentence=sentence,
+            verdict=self._judge(pair, [fraction], e, p_holm),
             discordant=only,
             p_mcnemar=mcnemar_midp(*only) if only else None,
+            images_needed=needed.images,
+            seeds_needed=needed.seeds,
             **self._numbers(pair, e, p_holm, seeds),
         )
 
@@ -222,16 +220,19 @@ class Bench:
             "p_holm": p_holm,
             "seeds": seeds,
             "n": int(self.judged.y.size),
+            "low90": e.low90,
+            "high90": e.high90,
+            "margin": self.question.margin,
+            "reasons": self._reasons(pair),
+            "scope": self.question.scope,
         }
 
     def _area(self, pair: Pair, e: Estimate, p_holm: float) -> AreaDifference:
         fractions = self._rising(pair)
         seeds = len(self.judged.seeds(fractions, *pair))
-        verdict, sentence = self._judge(pair, fractions, e, (p_holm, seeds, Needs(None, None)))
         return AreaDifference(
             fractions=tuple(fractions),
-            verdict=verdict,
-            sentence=OVER + sentence,
+            verdict=self._judge(pair, fractions, e, p_holm),
             **self._numbers(pair, e, p_holm, seeds),
         )
 
@@ -246,11 +247,14 @@ class Bench:
             needed=_known(saving.needed),
             low=_known(saving.low),
             high=_known(saving.high),
-            censored=_censored(saving),
+            censored=_censored(saving.needed),
+            low_censored=_censored(saving.low),
+            high_censored=_censored(saving.high),
+            smallest=saving.smallest,
+            largest=saving.largest,
             quotable=saving.quotable,
             seeds=len(self.judged.seeds(fractions, *pair)),
             n=int(self.judged.y.size),
-            sentence=saving_sentence(saving, _set_off(pair[0].label), pair[1].label),
         )
 
     def _judge(
@@ -258,29 +262,20 @@ class Bench:
         pair: Pair,
         fractions: Sequence[float],
         e: Estimate,
-        rest: tuple[float, int, Needs],
-    ) -> tuple[Verdict, str]:
-        p_holm, seeds, needed = rest
-        name_a, name_b = (arm.label for arm in pair)
+        p_holm: float,
+    ) -> Verdict:
         return judge(
             Evidence(
-                arm_a=name_a,
-                arm_b=name_b,
                 difference=e.difference,
                 low=e.low,
                 high=e.high,
                 low90=e.low90,
                 high90=e.high90,
                 p_holm=p_holm,
-                seeds=seeds,
-                n=int(self.judged.y.size),
                 margin=self.question.margin,
                 learned_a=self._learned(pair[0], pair, fractions),
                 learned_b=self._learned(pair[1], pair, fractions),
                 failed_gates=self._reasons(pair),
-                images_needed=needed.images,
-                seeds_needed=needed.seeds,
-                scope=self.question.scope,
             )
         )
 
@@ -324,16 +319,11 @@ def _discordant(y: Ints, answers: Ints) -> tuple[int, int]:
     return int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
 
 
-def _set_off(name: str) -> str:
-    """A name with a comma in it ends with one inside a sentence."""
-    return f"{name}," if ", " in name else name
-
-
 def _known(labels: float) -> float | None:
     return float(labels) if labels > 0 and isfinite(labels) else None
 
 
-def _censored(saving: Saving) -> Literal["below", "above"] | None:
-    if not saving.censored:
-        return None
-    return "below" if saving.needed == 0 else "above"
+def _censored(labels: float) -> Literal["below", "above"] | None:
+    if labels == 0:
+        return "below"
+    return "above" if labels == inf else None

@@ -5,41 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headstart.arms import BASELINE, COMPARED, Arm, Role
-from headstart.results import AreaDifference, Comparison, Comparisons, LabelSaving
+from headstart.results import AreaDifference, Comparison, Comparisons, LabelSaving, LostArm
 from headstart.stages.compare.families import (
     METRIC,
-    Bench,
     Judged,
+    PairComparisons,
     Question,
     against,
     between,
 )
 
-Lost = tuple[Arm, float, int, str, str]
-"""An arm that was never judged: arm, label fraction, seed, status and reason."""
 
-
-def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comparisons:
+def findings(judged: Judged, asked: Question, lost: Sequence[LostArm] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
     Each protocol is a family of its own at each label fraction. Where no seed of an arm is left,
-    its comparison says "no verdict" and why.
+    the verdict of its comparison is "no verdict", and ``lost`` says why.
     """
-    bench = Bench(judged, asked)
+    compared = PairComparisons(judged, asked)
     comparisons, pairs = list[Comparison](), list[Comparison]()
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
         methods = [arm for arm in arms if arm.role is Role.PRETRAINED]
-        areas += bench.areas(against(arms, BASELINE))
-        savings += bench.savings(against(arms, BASELINE))
+        areas += compared.areas(against(arms, BASELINE))
+        savings += compared.savings(against(arms, BASELINE))
         for fraction in judged.fractions:
-            pairs += bench.differences(between(methods), fraction)
+            pairs += compared.differences(between(methods), fraction)
     for fraction in judged.fractions:
-        gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
+        gone = {one.arm: one for one in reversed(lost) if one.fraction == fraction}
         for protocol in COMPARED:
             arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-            rows = bench.differences(against(arms, BASELINE), fraction)
+            rows = compared.differences(against(arms, BASELINE), fraction)
             comparisons += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
     return Comparisons(
         comparisons=tuple(comparisons),
@@ -50,7 +47,7 @@ def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comp
 
 
 def _unjudged(
-    arms: Sequence[Arm], rows: Sequence[Comparison], gone: dict[Arm, Lost], protocol: str, n: int
+    arms: Sequence[Arm], rows: Sequence[Comparison], gone: dict[Arm, LostArm], protocol: str, n: int
 ) -> Iterator[Comparison]:
     """A row for each arm that was lost at a label fraction, or whose baseline was."""
     judged = {row.arm_a for row in rows}
@@ -60,18 +57,13 @@ def _unjudged(
             yield _lost(arm, why, n)
 
 
-def _lost(arm: Arm, why: Lost, n: int) -> Comparison:
+def _lost(arm: Arm, why: LostArm, n: int) -> Comparison:
     """The row of an arm that never became a classifier, or has none to be compared with."""
-    gone, fraction, seed, status, reason = why
-    first = reason.split(". ")[0]
-    told = first if first.startswith(f"training {status}") else f"pretraining {status}; {first}"
-    alone = "" if gone == arm else f"nothing to compare it with. {gone.label}: "
-    sentence = f"No verdict. {arm.label}: {alone}{told} (seed {seed})."
     return Comparison(
         arm_a=arm,
         arm_b=BASELINE,
         metric=METRIC,
-        fraction=fraction,
+        fraction=why.fraction,
         difference=None,
         low=None,
         high=None,
@@ -80,7 +72,7 @@ def _lost(arm: Arm, why: Lost, n: int) -> Comparison:
         seeds=0,
         n=n,
         verdict="no verdict",
-        sentence=sentence,
+        lost=why,
         discordant=None,
         p_mcnemar=None,
     )

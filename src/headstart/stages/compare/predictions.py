@@ -18,18 +18,19 @@ import numpy as np
 
 from headstart.arms import BASELINE, Arm
 from headstart.config import StudyError
+from headstart.reporting.sentences import write_comparisons
 from headstart.reporting.words import plural
-from headstart.results import Comparisons, Results, load_results
+from headstart.results import Comparisons, LostArm, Results, load_results
 from headstart.stages.compare.families import (
-    Bench,
     Judged,
     Key,
+    PairComparisons,
     Question,
     against,
     beats_chance,
     between,
 )
-from headstart.stages.compare.findings import Lost, findings
+from headstart.stages.compare.findings import findings
 from headstart.stats.bootstrap import grouped
 from headstart.stats.gates import Gate, blocking
 from headstart.store import write_json
@@ -125,19 +126,19 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
     notes: list[str] = []
     first, others = models[0], models[1:]
     fitted = [first, *(_fit(first, model, notes) for model in others)]
-    bench = Bench(_judge(fitted, asked), asked)
+    compared = PairComparisons(_judge(fitted, asked), asked)
     arms = [model.arm for model in fitted]
     pairs = against(arms, first.arm)
-    fractions = bench.judged.fractions
+    fractions = compared.judged.fractions
     found = Comparisons(
-        comparisons=tuple(row for f in fractions for row in bench.differences(pairs, f)),
+        comparisons=tuple(row for f in fractions for row in compared.differences(pairs, f)),
         method_pairs=tuple(
-            row for f in fractions for row in bench.differences(between(arms[1:]), f)
+            row for f in fractions for row in compared.differences(between(arms[1:]), f)
         ),
-        area_differences=tuple(bench.areas(pairs)),
+        area_differences=tuple(compared.areas(pairs)),
         label_saving=(),
     )
-    return Compared(found, (*notes,))
+    return Compared(write_comparisons(found), (*notes,))
 
 
 def _named(paths: Sequence[Path]) -> dict[Path, str]:
@@ -260,7 +261,7 @@ def compare_run(folder: Path, asked: Question) -> Compared:
         blocked={arm: blocking(gates, str(arm), arm.method) for arm in judged.arms},
     )
     found = findings(judged, asked, _lost(results))
-    return Compared(found.model_copy(update={"gates": results.gates}))
+    return Compared(write_comparisons(found).model_copy(update={"gates": results.gates}))
 
 
 def run_question(folder: Path) -> Question:
@@ -270,9 +271,15 @@ def run_question(folder: Path) -> Question:
     return replace(Question(), **known)
 
 
-def _lost(results: Results) -> list[Lost]:
+def _lost(results: Results) -> list[LostArm]:
     return [
-        (arm.arm, arm.label_fraction, arm.seed, arm.status, arm.reason or "")
+        LostArm(
+            arm=arm.arm,
+            fraction=arm.label_fraction,
+            seed=arm.seed,
+            status=arm.status,
+            reason=arm.reason or "",
+        )
         for arm in results.arms
         if arm.status != "ok"
     ]

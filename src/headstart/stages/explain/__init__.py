@@ -5,13 +5,12 @@ maps → likeness (of arms) · faithful (to the network) · focus (on the object
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from headstart.arms import UNTRAINED
-from headstart.runtime.run import Classifiers, Dataset, Explained, Run
-from headstart.stages.explain.background import background_rows, centre_rows
+from headstart.results import ExplainedNetwork, Explanations, MaskInfo, NotMeasured
+from headstart.runtime.run import Cell, Classifiers, Dataset, Explained, Run
+from headstart.stages.explain.background import BackgroundRows, background_rows, centre_rows
 from headstart.stages.explain.faithfulness import faithfulness_rows
 from headstart.stages.explain.focus import focus_rows
 from headstart.stages.explain.gallery import draw_gallery, draw_overlays, forget_others
@@ -19,12 +18,6 @@ from headstart.stages.explain.maps import TRUE, Atlas, make_maps, untrained_cell
 from headstart.stages.explain.objects import Objects, find_objects
 from headstart.stages.explain.one_image import ExplainedImage, explain_image
 from headstart.stages.explain.similarity import compare_maps
-
-NO_MASKS = (
-    "Whether the networks look at the object was not measured: there are no masks. "
-    "headstart explain RUN --masks FOLDER measures it."
-)
-
 
 __all__ = [
     "ExplainedImage",
@@ -50,69 +43,64 @@ def explain(
     if not atlas.arms:
         return Explained()
     likeness = compare_maps(atlas)
-    findings = {
-        **_about(atlas),
-        "sanity": likeness.sanity,
-        "faithfulness": faithfulness_rows(atlas),
-        "masks": None,
-        "focus": [],
-        "background": [],
-        "background_differences": [],
-        "centre": [],
-        "notes": [],
-    }
-    if objects is None:
-        findings |= {"centre": centre_rows(atlas), "notes": [NO_MASKS]}
-    else:
-        findings["masks"] = _masks(atlas, objects)
-        findings["focus"] = focus_rows(atlas, objects)
-        findings |= background_rows(atlas, objects)
+    background = BackgroundRows(not_measured=(NotMeasured(reason="no masks"),))
+    if objects is not None:
+        background = background_rows(atlas, objects)
+    masks = _masks(atlas, objects) if objects else None
+    findings = Explanations(
+        images=len(atlas.positions),
+        ids=tuple(atlas.data.index.ids[atlas.positions].tolist()),
+        seeds=run.study.seeds[:2],
+        networks=_networks(atlas),
+        sanity=likeness.sanity,
+        faithfulness=faithfulness_rows(atlas),
+        masks=masks,
+        focus=focus_rows(atlas, objects) if objects else (),
+        background=background.arms,
+        background_differences=background.differences,
+        centre=() if objects else centre_rows(atlas),
+        not_measured=background.not_measured,
+    )
     images = draw_gallery(atlas, likeness.by_image, objects)
-    forget_others(atlas, images, findings["masks"]["overlays"] if findings["masks"] else [])
+    forget_others(atlas, images, masks.overlays if masks else ())
     return Explained(likeness.rows, images, findings)
 
 
-def _about(atlas: Atlas) -> dict[str, Any]:
-    """What was explained: the images, and each network with the maps it has none of."""
-    return {
-        "images": len(atlas.positions),
-        "ids": atlas.data.index.ids[atlas.positions].tolist(),
-        "seeds": list(atlas.run.study.seeds[:2]),
-        "networks": [
-            {
-                "arm": str(network.cell.arm),
-                "seed": network.cell.seed,
-                "right": int(atlas.right(network.cell).sum()),
-                "without_map": {
-                    name: int((~atlas.maps(network.cell, name).usable).sum())
-                    for name in atlas.attributions
-                },
-                "reasons": sorted(
-                    {
-                        entry.info["reason"]
-                        for name in atlas.attributions
-                        for entry in [atlas.stored[network.cell, name, TRUE]]
-                        if "reason" in entry.info
-                    }
-                ),
-            }
-            for network in atlas.networks
-            if network.cell.arm != UNTRAINED or network.cell == atlas.untrained[0]
-        ],
-    }
+def _networks(atlas: Atlas) -> tuple[ExplainedNetwork, ...]:
+    """Each explained network, with the number of images it has no map of."""
+    return tuple(
+        ExplainedNetwork(
+            arm=network.cell.arm,
+            seed=network.cell.seed,
+            right=int(atlas.right(network.cell).sum()),
+            without_map={
+                name: int((~atlas.maps(network.cell, name).usable).sum())
+                for name in atlas.attributions
+            },
+            reasons=_reasons(atlas, network.cell),
+        )
+        for network in atlas.networks
+        if network.cell.arm != UNTRAINED or network.cell == atlas.untrained[0]
+    )
 
 
-def _masks(atlas: Atlas, objects: Objects) -> dict[str, Any]:
+def _reasons(atlas: Atlas, cell: Cell) -> tuple[str, ...]:
+    """Why a network has no maps, each reason once."""
+    entries = [atlas.stored[cell, name, TRUE] for name in atlas.attributions]
+    return tuple(sorted({entry.info["reason"] for entry in entries if "reason" in entry.info}))
+
+
+def _masks(atlas: Atlas, objects: Objects) -> MaskInfo:
     from headstart.stats.background import too_few
 
     known = objects.known(atlas.positions)
     area = objects.at(atlas.positions[known]).mean(axis=(1, 2))
-    return {
-        "source": objects.source,
-        "test_images": len(objects.masks.ids),
-        "images": int(known.sum()),
-        "approximate": objects.approximate,
-        "area": float(np.mean(area)) if len(area) else None,
-        "warnings": list(too_few(atlas.labels[known], len(atlas.data.index.classes))),
-        "overlays": draw_overlays(atlas, objects) if objects.approximate else [],
-    }
+    return MaskInfo(
+        source=objects.source,
+        test_images=len(objects.masks.ids),
+        images=int(known.sum()),
+        approximate=objects.approximate,
+        area=float(np.mean(area)) if len(area) else None,
+        warnings=too_few(atlas.labels[known], len(atlas.data.index.classes)),
+        overlays=draw_overlays(atlas, objects) if objects.approximate else (),
+    )

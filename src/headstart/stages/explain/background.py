@@ -11,13 +11,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from headstart.arms import UNTRAINED, Arm
 from headstart.data.splits import stratified_sample
+from headstart.results import (
+    Background,
+    BackgroundDifference,
+    Centre,
+    CompositeAccuracy,
+    NotMeasured,
+    WorstGroup,
+)
 from headstart.stages.explain.faithfulness import first_networks, first_seed
 from headstart.stages.explain.maps import Atlas, Network
 from headstart.stages.explain.objects import Objects
@@ -29,11 +37,10 @@ from headstart.types import Doubles, Ints
 
 if TYPE_CHECKING:
     from headstart.data.composites import Composites
-    from headstart.stats.background import Answers, Reliance
+    from headstart.stats.background import Answers
 
 BATCH = 128
 FEWEST = 10  # masked images below which nothing is measured
-UNASKED = "Whether the answers depend on the background was not measured: "
 
 
 @dataclass(frozen=True)
@@ -45,16 +52,22 @@ class Scenes:
     plan: Resampling
 
 
-def background_rows(atlas: Atlas, objects: Objects) -> dict[str, Any]:
-    """``background``: a row an arm; ``background_differences``: BG-gap of two arms compared.
+@dataclass(frozen=True)
+class BackgroundRows:
+    """How far each arm depends on the background, every two arms compared, and what is missing."""
 
-    ``notes`` say why there are none, where there are none.
-    """
+    arms: tuple[Background, ...] = ()
+    differences: tuple[BackgroundDifference, ...] = ()
+    not_measured: tuple[NotMeasured, ...] = ()
+
+
+def background_rows(atlas: Atlas, objects: Objects) -> BackgroundRows:
+    """A row an arm, and the BG-gaps of every two arms compared."""
     from headstart.stats.background import gap_difference
 
     scenes = _scenes(atlas, objects)
-    if isinstance(scenes, str):
-        return {"background": [], "background_differences": [], "notes": [UNASKED + scenes]}
+    if isinstance(scenes, NotMeasured):
+        return BackgroundRows(not_measured=(scenes,))
     answers: dict[Arm, Answers] = {}
     networks = first_networks(atlas)
     for done, network in enumerate(networks):
@@ -62,17 +75,16 @@ def background_rows(atlas: Atlas, objects: Objects) -> dict[str, Any]:
         answers[network.cell.arm] = _answers(atlas, objects, network, scenes)
     atlas.run.tell.progress("explain: backgrounds", len(networks), len(networks))
     trained = [arm for arm in answers if arm != UNTRAINED]
-    return {
-        "background": [_row(atlas, arm, answers[arm], scenes) for arm in answers],
-        "background_differences": [
+    return BackgroundRows(
+        tuple(_row(atlas, arm, answers[arm], scenes) for arm in answers),
+        tuple(
             _difference(a, b, gap_difference(answers[a], answers[b], scenes.plan))
             for a, b in combinations(trained, 2)
-        ],
-        "notes": [],
-    }
+        ),
+    )
 
 
-def _scenes(atlas: Atlas, objects: Objects) -> Scenes | str:
+def _scenes(atlas: Atlas, objects: Objects) -> Scenes | NotMeasured:
     """All masked test images, or a stratified sample of them; the reason where none can be used."""
     from headstart.data.composites import plan_composites
 
@@ -81,10 +93,10 @@ def _scenes(atlas: Atlas, objects: Objects) -> Scenes | str:
     masked = test[objects.known(test)]
     labels = data.index.labels[masked]
     if explain.background_images == 0:
-        return "explain.background_images is 0."
+        return NotMeasured(reason="turned off")
     positions = masked[stratified_sample(labels, explain.background_images, seed=0)]
     if len(positions) < FEWEST:
-        return f"{len(positions)} test images have a mask, and it takes {FEWEST} at least."
+        return NotMeasured(reason="few masked images", images=len(positions), needed=FEWEST)
     images, labels = data.images(positions), data.index.labels[positions]
     belongs = data.index.groups[positions]
     try:
@@ -92,9 +104,9 @@ def _scenes(atlas: Atlas, objects: Objects) -> Scenes | str:
             images.centred, objects.at(positions), labels, _mean_colour(atlas), groups=belongs
         )
     except ValueError:
-        return "no two images of a class have an object and a background beside it to tile with."
+        return NotMeasured(reason="no pair of images")
     if len(kept) < FEWEST:
-        return f"{len(kept)} masks leave a background to tile with, and it takes {FEWEST} at least."
+        return NotMeasured(reason="few backgrounds", images=len(kept), needed=FEWEST)
     groups = grouped(belongs[kept].tolist())
     plan = Resampling(replicates=explain.replicates, groups=groups)
     return Scenes(composites, positions[kept], plan)
@@ -144,49 +156,29 @@ def _ask(atlas: Atlas, network: Network, scenes: Scenes, entry: Entry) -> None:
     entry.finish({}, started)
 
 
-def _row(atlas: Atlas, arm: Arm, answers: Answers, scenes: Scenes) -> dict[str, Any]:
+def _row(atlas: Atlas, arm: Arm, answers: Answers, scenes: Scenes) -> Background:
     from headstart.stats.background import reliance
 
     found = reliance(answers, scenes.plan)
-    return {
-        "arm": str(arm),
-        "seed": first_seed(atlas, arm),
-        "images": found.n,
-        "accuracy": {kind: interval(value) for kind, value in found.accuracy.items()},
-        "gap": interval(found.gap),
-        "paste_cost": interval(found.paste_cost),
-        "skill": interval(found.skill),
-        "skill_p": found.skill_p,
-        "follows": known(found.follows),
-        "expected": known(found.expected),
-        "follows_more": interval(found.follows_more),
-        "worst_group": _worst_group(atlas, answers, scenes),
-        "warnings": list(found.warnings),
-        "sentence": f"{arm.label}: {_said(found)}",
-    }
-
-
-def _said(found: Reliance) -> str:
-    """What two numbers mean; a share of 0.01 is a point."""
-    gap, skill = found.gap, found.skill
-    if not np.isfinite(gap.low):
-        return "not measured: the images with masks belong to too few groups"
-    lead = f"{100 * abs(gap.value):.1f} points {'lost' if gap.value >= 0 else 'won'}"
-    if gap.low > 0:
-        told = f"leans on the background ({lead} when it comes from a random class)"
-    elif gap.high < 0:
-        told = f"does better on a random class's background ({lead}): not reliance"
-    else:
-        told = f"no reliance on the background could be shown ({lead}, interval includes 0)"
-    alone = (
-        "the background alone tells it the class"
-        if found.skill_p < 0.05 and skill.low > 0
-        else "the background alone tells it nothing that could be shown"
+    accuracy = {kind: interval(value) for kind, value in found.accuracy.items()}
+    return Background(
+        arm=arm,
+        seed=first_seed(atlas, arm),
+        images=found.n,
+        accuracy=CompositeAccuracy(**accuracy),
+        gap=interval(found.gap),
+        paste_cost=interval(found.paste_cost),
+        skill=interval(found.skill),
+        skill_p=found.skill_p,
+        follows=known(found.follows),
+        expected=known(found.expected),
+        follows_more=interval(found.follows_more),
+        worst_group=_worst_group(atlas, answers, scenes),
+        warnings=found.warnings,
     )
-    return f"{told}; {alone}"
 
 
-def _worst_group(atlas: Atlas, answers: Answers, scenes: Scenes) -> dict[str, Any] | None:
+def _worst_group(atlas: Atlas, answers: Answers, scenes: Scenes) -> WorstGroup | None:
     """The user's group in which the arm does worst; None without groups of their own."""
     from headstart.stats.background import worst_group
 
@@ -196,30 +188,21 @@ def _worst_group(atlas: Atlas, answers: Answers, scenes: Scenes) -> dict[str, An
     if len(np.unique(groups)) == len(groups):
         return None
     found = worst_group(answers.y, answers.original, groups, scenes.plan)
-    return {
-        "group": found.group,
-        "images": found.n,
-        "accuracy": found.accuracy,
-        "expected": found.expected,
-        "p": found.p,
-        "gap": found.gap,
-    }
+    return WorstGroup(
+        group=found.group,
+        images=found.n,
+        accuracy=found.accuracy,
+        expected=found.expected,
+        p=found.p,
+        gap=found.gap,
+    )
 
 
-def _difference(a: Arm, b: Arm, found: Interval) -> dict[str, Any]:
-    one, two = a.label, b.label
-    if not np.isfinite(found.low):
-        said = f"{one} and {two}: not measured"
-    elif found.low > 0:
-        said = f"{one} leans on the background more than {two}"
-    elif found.high < 0:
-        said = f"{two} leans on the background more than {one}"
-    else:
-        said = f"{one} and {two}: no difference in reliance on the background could be shown"
-    return {"arm_a": str(a), "arm_b": str(b), **interval(found), "sentence": said}
+def _difference(a: Arm, b: Arm, gap: Interval) -> BackgroundDifference:
+    return BackgroundDifference(arm_a=a, arm_b=b, **interval(gap).model_dump())
 
 
-def centre_rows(atlas: Atlas) -> list[dict[str, Any]]:
+def centre_rows(atlas: Atlas) -> tuple[Centre, ...]:
     """The proxy without masks: a row an arm, untrained weights last."""
     networks = first_networks(atlas)
     rows = []
@@ -233,7 +216,7 @@ def centre_rows(atlas: Atlas) -> list[dict[str, Any]]:
         with np.load(entry.folder / "falls.npz") as stored:
             rows.append(_centre_row(atlas, network.cell.arm, stored))
     atlas.run.tell.progress("explain: middle and border", len(networks), len(networks))
-    return rows
+    return tuple(rows)
 
 
 def _blur(atlas: Atlas, network: Network, entry: Entry) -> None:
@@ -248,24 +231,16 @@ def _blur(atlas: Atlas, network: Network, entry: Entry) -> None:
     entry.finish({}, started)
 
 
-def _centre_row(atlas: Atlas, arm: Arm, falls: Mapping[str, Doubles]) -> dict[str, Any]:
+def _centre_row(atlas: Atlas, arm: Arm, falls: Mapping[str, Doubles]) -> Centre:
     from headstart.stats.focus import means
 
     table = {"centre": falls["centre"], "border": falls["border"]}
-    found = means({**table, "difference": table["centre"] - table["border"]}, plan=atlas.plan)
-    gap = found["difference"]
-    if not np.isfinite(gap.low):
-        said = "not measured"
-    elif gap.low > 0:
-        said = "blurring the middle costs the true class more than blurring the border"
-    elif gap.high < 0:
-        said = "blurring the border costs the true class more than blurring the middle"
-    else:
-        said = "no difference between blurring the middle and the border could be shown"
-    return {
-        "arm": str(arm),
-        "seed": first_seed(atlas, arm),
-        "images": len(atlas.positions),
-        **{name: interval(value) for name, value in found.items()},
-        "sentence": f"{arm.label}: {said}",
-    }
+    limits = means({**table, "difference": table["centre"] - table["border"]}, plan=atlas.plan)
+    return Centre(
+        arm=arm,
+        seed=first_seed(atlas, arm),
+        images=len(atlas.positions),
+        centre=interval(limits["centre"]),
+        border=interval(limits["border"]),
+        difference=interval(limits["difference"]),
+    )

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 
 from headstart.arms import UNTRAINED, Arm
 from headstart.data.splits import stratified_sample
+from headstart.results import Faithfulness
 from headstart.stages.explain.maps import TRUE, Atlas, Network
 from headstart.stages.explain.similarity import interval
 from headstart.store import Entry
@@ -24,12 +24,12 @@ from headstart.types import Doubles, Ints
 GAPS = ("deletion", "insertion")
 
 
-def faithfulness_rows(atlas: Atlas) -> list[dict[str, Any]]:
+def faithfulness_rows(atlas: Atlas) -> tuple[Faithfulness, ...]:
     """A row an arm and attribution: the gaps of deletion and insertion to a random order."""
     count = atlas.run.study.explain.faithfulness_images
     chosen = stratified_sample(atlas.labels, count, seed=0)
     if not len(chosen):
-        return []
+        return ()
     networks = first_networks(atlas)
     rows = []
     for done, network in enumerate(networks):
@@ -39,7 +39,7 @@ def faithfulness_rows(atlas: Atlas) -> list[dict[str, Any]]:
             with np.load(entry.folder / "gaps.npz") as stored:
                 rows.append(_row(atlas, network.cell.arm, name, chosen, stored))
     atlas.run.tell.progress("explain: faithfulness", len(networks), len(networks))
-    return rows
+    return tuple(rows)
 
 
 def first_networks(atlas: Atlas) -> list[Network]:
@@ -82,24 +82,15 @@ def _gaps(atlas: Atlas, network: Network, name: str, chosen: Ints) -> Entry:
 
 def _row(
     atlas: Atlas, arm: Arm, name: str, chosen: Ints, gaps: Mapping[str, Doubles]
-) -> dict[str, Any]:
+) -> Faithfulness:
     from headstart.stats.focus import means
 
-    found = means({gap: gaps[gap] for gap in GAPS}, plan=atlas.plan_of(chosen))
-    better = [gap for gap in GAPS if found[gap].low > 0]
-    if not np.isfinite(found["deletion"].low):
-        said = "not measured: too few images have a map"
-    elif len(better) == 2:
-        said = "points at what moves the answer, better than a random order"
-    elif better:
-        said = f"better than a random order by {better[0]} only"
-    else:
-        said = "no better than a random order"
-    return {
-        "arm": str(arm),
-        "attribution": name,
-        "seed": first_seed(atlas, arm),
-        "images": int(np.isfinite(gaps["deletion"]).sum()),
-        **{gap: interval(found[gap]) for gap in GAPS},
-        "sentence": f"{arm.label}, {name.replace('_', ' ')}: {said}",
-    }
+    limits = means({gap: gaps[gap] for gap in GAPS}, plan=atlas.plan_of(chosen))
+    return Faithfulness(
+        arm=arm,
+        attribution=name,
+        seed=first_seed(atlas, arm),
+        images=int(np.isfinite(gaps["deletion"]).sum()),
+        deletion=interval(limits["deletion"]),
+        insertion=interval(limits["insertion"]),
+    )

@@ -6,12 +6,11 @@ adding an attribution computes that one alone. Nothing here is a picture.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,18 +20,23 @@ from torch import Tensor, nn
 from headstart.arms import PROTOCOLS, UNTRAINED, Arm, protocol_rank
 from headstart.config import Study
 from headstart.data.splits import stratified_sample
+from headstart.results import Model
 from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Classifiers, Dataset, Run
 from headstart.stats.bootstrap import Resampling, grouped
 from headstart.store import Entry, write_json
 from headstart.types import Attributions, Doubles, Floats, Ints
 
-TRUE, OWN = "true class", "own prediction"
+Target = Literal["true class", "own prediction"]
+Answered = Literal["all", "both right", "one right", "both wrong"]
+TRUE: Target = "true class"
+OWN: Target = "own prediction"
 TARGETS = (TRUE, OWN)
 REFERENCES = 40  # training images that expected gradients start from
-ANSWERS = ("all", "both right", "one right", "both wrong")
+ANSWERS: tuple[Answered, ...] = get_args(Answered)
 
 Bools = npt.NDArray[np.bool_]
+Block = TypeVar("Block", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -107,15 +111,20 @@ class Atlas:
         """The explained networks of an arm: one a seed, at most two."""
         return tuple(n.cell for n in self.networks if n.cell.arm == arm)
 
-    def found(
+    def kept(
         self,
         label: str,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, str],
         inputs: Sequence[Entry],
-        make: Callable[[], dict[str, Any]],
-    ) -> dict[str, Any]:
-        """What ``make`` makes of some artifacts, kept as JSON: made once."""
-        asked = {"what": label, "replicates": self.run.study.explain.replicates, **settings}
+        make: Callable[[], Block],
+        kind: type[Block],
+    ) -> Block:
+        """What ``make`` computes from some artifacts, stored as JSON and computed once."""
+        asked: dict[str, Any] = {
+            "what": label,
+            "replicates": self.run.study.explain.replicates,
+            **settings,
+        }
         groups = self.plan.groups
         asked["groups"] = None if groups is None else groups.tolist()
         asked["networks"] = [network.cell.label for network in self.networks]
@@ -123,10 +132,9 @@ class Atlas:
         path = entry.folder / "found.json"
         if not entry.done:
             started = time.perf_counter()
-            write_json(path, make())
+            write_json(path, make().model_dump(mode="json", exclude_unset=True))
             entry.finish({}, started)
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
-        return stored
+        return kind.model_validate_json(path.read_bytes())
 
     def entries(self, attribution: str, target: str | None = None) -> list[Entry]:
         """The artifacts of all networks' maps by one attribution, of one target or of both."""

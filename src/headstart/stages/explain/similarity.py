@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from math import isfinite
-from typing import Any
 
 import numpy as np
 
+from headstart import results
 from headstart.arms import Arm
 from headstart.attributions.similarity import (
     MEASURES,
@@ -26,8 +26,19 @@ from headstart.attributions.similarity import (
     emprt,
     shuffled_pairing,
 )
+from headstart.results import Calibrated, Measures, Model, Nulls, Sanity, Similarity
 from headstart.runtime.run import Cell
-from headstart.stages.explain.maps import ANSWERS, TARGETS, TRUE, Atlas, Bools, MapsOf
+from headstart.stages.explain.maps import (
+    ANSWERS,
+    TARGETS,
+    TRUE,
+    Answered,
+    Atlas,
+    Bools,
+    MapsOf,
+    Target,
+)
+from headstart.stats.calibration import Verdict
 from headstart.stats.intervals import Interval
 from headstart.types import Doubles
 
@@ -41,9 +52,17 @@ Table = Mapping[str, Doubles]
 class Likeness:
     """Rows for the report, and how alike the arms' maps of each image are on average, (M,)."""
 
-    rows: list[dict[str, Any]]
-    sanity: list[dict[str, Any]]
+    rows: tuple[Similarity, ...]
+    sanity: tuple[Sanity, ...]
     by_image: Doubles
+
+
+class StoredLikeness(Model):
+    """The same of one attribution, as it is stored; None for NaN."""
+
+    rows: tuple[Similarity, ...]
+    sanity: Sanity
+    by_image: tuple[float | None, ...]
 
 
 def compare_maps(atlas: Atlas) -> Likeness:
@@ -51,24 +70,24 @@ def compare_maps(atlas: Atlas) -> Likeness:
     found = []
     for done, name in enumerate(atlas.attributions):
         atlas.run.tell.progress("explain: comparing maps", done, len(atlas.attributions))
-        found.append(_found(atlas, name))
+        found.append(_likeness(atlas, name))
     atlas.run.tell.progress(
         "explain: comparing maps", len(atlas.attributions), len(atlas.attributions)
     )
     return Likeness(
-        rows=[row for one in found for row in one["rows"]],
-        sanity=[row for one in found for row in one["sanity"]],
-        by_image=np.array(found[0]["by_image"], dtype=np.float64),  # None becomes NaN
+        rows=tuple(row for one in found for row in one.rows),
+        sanity=tuple(one.sanity for one in found),
+        by_image=np.array(found[0].by_image, dtype=np.float64),  # None becomes NaN
     )
 
 
-def _found(atlas: Atlas, name: str) -> dict[str, Any]:
-    def make() -> dict[str, Any]:
+def _likeness(atlas: Atlas, name: str) -> StoredLikeness:
+    def make() -> StoredLikeness:
         pairs = Pairs(atlas, name)
-        by_image = [known(value) for value in pairs.by_image.tolist()]
-        return {"rows": list(pairs.rows()), "sanity": pairs.sanity(), "by_image": by_image}
+        by_image = tuple(known(value) for value in pairs.by_image.tolist())
+        return StoredLikeness(rows=tuple(pairs.rows()), sanity=pairs.sanity(), by_image=by_image)
 
-    return atlas.found(f"likeness-{name}", {}, atlas.entries(name), make)
+    return atlas.kept(f"likeness-{name}", {}, atlas.entries(name), make, StoredLikeness)
 
 
 @dataclass(frozen=True)
@@ -78,7 +97,7 @@ class Pairs:
     atlas: Atlas
     name: str
 
-    def rows(self) -> Iterator[dict[str, Any]]:
+    def rows(self) -> Iterator[Similarity]:
         """A row a pair of arms, target and kind of answer."""
         for a, b in combinations(self.atlas.arms, 2):
             for target in TARGETS:
@@ -173,36 +192,39 @@ class Pairs:
         wanted = {"both right": 2, "one right": 1, "both wrong": 0}.get(answers)
         return np.asarray(hits == wanted) if wanted is not None else np.ones(len(hits), dtype=bool)
 
-    def _row(self, a: Arm, b: Arm, target: str, answers: str) -> dict[str, Any]:
+    def _row(self, a: Arm, b: Arm, target: Target, answers: Answered) -> Similarity:
         table = self.between(a, b, target, answers)
-        row: dict[str, Any] = {
-            "arm_a": str(a),
-            "arm_b": str(b),
-            "seeds": sorted({cell.seed for pair in self._couples(a, b) for cell in pair}),
-            "attribution": self.name,
-            "target": target,
-            "answers": answers,
-            "images": int(np.isfinite(table["rmse"]).sum()),
-            **means(table),
-        }
-        row["left_out"] = len(self.atlas.positions) - row["images"]
+        images = int(np.isfinite(table["rmse"]).sum())
+        row = Similarity(
+            arm_a=a,
+            arm_b=b,
+            seeds=tuple(sorted({cell.seed for pair in self._couples(a, b) for cell in pair})),
+            attribution=self.name,
+            target=target,
+            answers=answers,
+            images=images,
+            left_out=len(self.atlas.positions) - images,
+            **_means(table),
+        )
         if (target, answers) != (TRUE, "all"):
             return row
-        return {**row, "nulls": self._nulls(a, b), **self._calibrated(a, b, table)}
+        calibrated, verdict = self._calibrated(a, b, table)
+        judged = {"nulls": self._nulls(a, b), "calibrated": calibrated, "verdict": verdict}
+        return row.model_copy(update=judged)
 
-    def _nulls(self, a: Arm, b: Arm) -> dict[str, Any]:
+    def _nulls(self, a: Arm, b: Arm) -> Nulls:
         count = len(self.atlas.positions)
         ceilings = [self.ceilings[arm] for arm in (a, b) if arm in self.ceilings]
-        return {
-            "floor": means(self.floor),
-            "shuffled": means(self.shuffled(a, b)),
-            "edges": means(mean_table([self.on_edges[a], self.on_edges[b]], count)),
-            "ceiling": means(mean_table(ceilings, count)) if len(ceilings) == 2 else None,
-        }
+        return Nulls(
+            floor=means(self.floor),
+            shuffled=means(self.shuffled(a, b)),
+            edges=means(mean_table([self.on_edges[a], self.on_edges[b]], count)),
+            ceiling=means(mean_table(ceilings, count)) if len(ceilings) == 2 else None,
+        )
 
-    def _calibrated(self, a: Arm, b: Arm, table: Table) -> dict[str, Any]:
-        """Where the pair stands between its strongest null and two seeds of one arm."""
-        from headstart.stats.calibration import SENTENCES, calibrate, strongest_null
+    def _calibrated(self, a: Arm, b: Arm, table: Table) -> tuple[Calibrated, Verdict]:
+        """Where the pair lies between its strongest null and two seeds of one arm."""
+        from headstart.stats.calibration import calibrate, strongest_null
 
         nulls = {"untrained": self.floor[PRIMARY], "shuffled": self.shuffled(a, b)[PRIMARY]}
         if not np.isfinite(nulls["shuffled"]).any():  # one image a class has no partner
@@ -210,18 +232,12 @@ class Pairs:
         null, floor = strongest_null(nulls)
         both = a in self.ceilings and b in self.ceilings
         own = (self.ceilings[a][PRIMARY], self.ceilings[b][PRIMARY]) if both else None
-        found = calibrate(table[PRIMARY], floor, own, plan=self.atlas.plan)
-        numbers = {
-            "value": known(found.value),
-            "low": known(found.low),
-            "high": known(found.high),
-            "images": found.n,
-            "null": null,
-        }
-        sentence = f"{a.label} and {b.label}: {SENTENCES[found.verdict]}"
-        return {"calibrated": numbers, "verdict": found.verdict, "sentence": sentence}
+        scaled = calibrate(table[PRIMARY], floor, own, plan=self.atlas.plan)
+        limits = Interval(scaled.value, scaled.low, scaled.high)
+        numbers = {"images": scaled.n, "null": null, **interval(limits).model_dump()}
+        return Calibrated.model_validate(numbers), scaled.verdict
 
-    def sanity(self) -> list[dict[str, Any]]:
+    def sanity(self) -> Sanity:
         """Whether this attribution tells a trained network from an untrained one; means of arms."""
         from headstart.stats.calibration import sanity
 
@@ -233,19 +249,16 @@ class Pairs:
             to_random.append(mean_table(tables, count)[PRIMARY])
             across.append(ceiling[PRIMARY])
         seeds = mean_over(across, count) if across else None
-        found = sanity(mean_over(to_random, count), seeds, self.atlas.plan)
-        return [
-            {
-                "attribution": self.name,
-                "difference": known(found.difference),
-                "low": known(found.low),
-                "high": known(found.high),
-                "images": found.n,
-                "passed": found.passed,
-                "complexity": interval(self._complexity()),
-                "sentence": found.sentence,
-            }
-        ]
+        check = sanity(mean_over(to_random, count), seeds, self.atlas.plan)
+        return Sanity(
+            attribution=self.name,
+            difference=known(check.difference),
+            low=known(check.low),
+            high=known(check.high),
+            images=check.n,
+            passed=check.passed,
+            complexity=interval(self._complexity()),
+        )
 
     def _complexity(self) -> Interval:
         """How much more complex maps become when all weights are random (eMPRT), over the arms."""
@@ -289,17 +302,22 @@ def mean_over(columns: Sequence[Doubles], count: int) -> Doubles:
     return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
 
 
-def means(table: Table) -> dict[str, float | None]:
+def means(table: Table) -> Measures:
     """The mean of each measure over the images that have it; None where none does."""
+    return Measures(**_means(table))
+
+
+def _means(table: Table) -> dict[str, float | None]:
     return {
         name: float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
         for name, values in table.items()
     }
 
 
-def interval(found: Interval) -> dict[str, float | None]:
-    """A value and its 95 % limits as JSON has them: null where not known."""
-    return {name: known(float(part)) for name, part in found._asdict().items()}
+def interval(found: Interval) -> results.Interval:
+    """A value and its 95 % limits as the results hold them: None where not known."""
+    value, low, high = (known(float(part)) for part in found)
+    return results.Interval(value=value, low=low, high=high)
 
 
 def known(value: float) -> float | None:

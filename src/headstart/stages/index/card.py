@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from headstart.arms import method_title
 from headstart.files import write_bytes
 from headstart.recipes import fit_to_pool, resolve_recipe
 from headstart.reporting import words
+from headstart.results import ClassCounts, Counts, CrossingGroups, Data, NearDuplicates
 from headstart.runtime.run import Dataset, Run
 from headstart.stats.power import planned_statement
 from headstart.store import write_json
@@ -29,7 +29,7 @@ class DataCard:
     ``warnings`` are those of the lines that may make a score look better than it is.
     """
 
-    data: dict[str, Any]
+    data: Data
     lines: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -40,7 +40,14 @@ def write_card(run: Run, data: Dataset) -> tuple[DataCard, Path]:
     card = replace(card, lines=(*card.lines, *_pool_lines(run, data)))
     copy_lists(run, data)
     path = run.folder / "check.json"
-    write_json(path, {"schema": SCHEMA, "data": card.data, "lines": card.lines})
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "data": card.data.model_dump(mode="json", exclude_unset=True),
+            "lines": card.lines,
+        },
+    )
     return card, path
 
 
@@ -52,38 +59,41 @@ def copy_lists(run: Run, data: Dataset) -> None:
 
 def data_card(run: Run, data: Dataset) -> DataCard:
     """The images, their splits, and the sentences about them."""
-    info = data.entry.info
-    classes = info["classes"]
-    warnings = leaks(info)
+    about = describe(run, data)
+    warnings = leaks(about)
     lines = [
-        *_removed(info["removed"]),
+        *_removed(about.removed),
         *warnings,
-        *_imbalance(classes),
-        *_few_test_images(classes),
-        planned_statement([c["test"] for c in classes]),
+        *_imbalance(about.classes),
+        *_few_test_images(about.classes),
+        planned_statement([c.test for c in about.classes]),
     ]
-    return DataCard(describe(run, data), tuple(lines), tuple(warnings))
+    return DataCard(about, tuple(lines), tuple(warnings))
 
 
-def describe(run: Run, data: Dataset) -> dict[str, Any]:
+def describe(run: Run, data: Dataset) -> Data:
     """The ``data`` block of ``results.json``."""
     info = data.entry.info
     settings = run.study.data
     counts = info["counts"]
     from_train = counts["train"] if settings.train_joins_pool else 0
-    return {
-        "unlabeled": str(settings.unlabeled) if settings.unlabeled else None,
-        "labeled": str(settings.labeled),
-        "counts": {
-            "pool": counts["pool"] + from_train,
-            "pool_from_train": from_train,
+    crossing = info["crossing"] or None
+    return Data(
+        unlabeled=str(settings.unlabeled) if settings.unlabeled else None,
+        labeled=str(settings.labeled),
+        counts=Counts(
+            pool=counts["pool"] + from_train,
+            pool_from_train=from_train,
             **{split: counts[split] for split in ("train", "validation", "test")},
-        },
-        **{name: info[name] for name in ("classes", "split", "removed", "near_duplicates")},
-        "crossing_groups": info["crossing"] or None,
-        "quarantine": "quarantine.csv",
-        "detectable_difference": info["detectable_difference"],
-    }
+        ),
+        classes=tuple(ClassCounts.model_validate(one) for one in info["classes"]),
+        split=info["split"],
+        removed=info["removed"],
+        near_duplicates=NearDuplicates.model_validate(info["near_duplicates"]),
+        crossing_groups=crossing and CrossingGroups.model_validate(crossing),
+        quarantine="quarantine.csv",
+        detectable_difference=info["detectable_difference"],
+    )
 
 
 def _removed(removed: Mapping[str, int]) -> Iterator[str]:
@@ -96,34 +106,34 @@ def _removed(removed: Mapping[str, int]) -> Iterator[str]:
         yield f"Left out: {', '.join(reasons)}. removed.csv lists them."
 
 
-def leaks(info: Mapping[str, Any]) -> list[str]:
+def leaks(data: Data) -> list[str]:
     """What may make a score look better than it is; nothing is removed for it."""
     lines = []
-    near, crossing = info["near_duplicates"], info["crossing"]
-    if near["different_labels"]:
-        pairs = words.plural(near["different_labels"], "pair")
+    near, crossing = data.near_duplicates, data.crossing_groups
+    if near and near.different_labels:
+        pairs = words.plural(near.different_labels, "pair")
         lines.append(
             f"{pairs} of nearly identical images with different classes; near_duplicates.csv "
             "lists them"
         )
-    if near["review"]:
-        pairs = words.plural(near["review"], "pair")
+    if near and near.review:
+        pairs = words.plural(near.review, "pair")
         lines.append(
             f"{pairs} of images in different parts look alike, but not enough to be taken for "
             "copies; near_duplicates.csv lists them"
         )
-    if crossing and crossing["groups"]:
+    if crossing and crossing.groups:
         where = [
-            f"{words.count(crossing[part])} {name}"
-            for part, name in (
-                ("test", "test"),
-                ("validation", "validation"),
-                ("train", "training"),
-                ("pool", "unlabelled"),
+            f"{words.count(images)} {name}"
+            for images, name in (
+                (crossing.test, "test"),
+                (crossing.validation, "validation"),
+                (crossing.train, "training"),
+                (crossing.pool, "unlabelled"),
             )
-            if crossing[part]
+            if images
         ]
-        many = words.plural(crossing["groups"], "group")
+        many = words.plural(crossing.groups, "group")
         lines.append(
             f"{many} of yours stand on more than one side ({words.listed(where)} images); scores "
             "on new groups may be lower"
@@ -131,20 +141,20 @@ def leaks(info: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _imbalance(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    by_size = sorted(classes, key=lambda c: c["train"])
+def _imbalance(classes: Sequence[ClassCounts]) -> Iterator[str]:
+    by_size = sorted(classes, key=lambda c: c.train)
     small, large = by_size[0], by_size[-1]
-    if large["train"] >= UNEVEN * small["train"]:
+    if large.train >= UNEVEN * small.train:
         yield (
-            f"Classes are uneven: '{large['name']}' has {words.count(large['train'])} training "
-            f"images, '{small['name']}' {words.count(small['train'])}, "
-            f"{large['train'] / small['train']:.1f} to 1."
+            f"Classes are uneven: '{large.name}' has {words.count(large.train)} training "
+            f"images, '{small.name}' {words.count(small.train)}, "
+            f"{large.train / small.train:.1f} to 1."
         )
 
 
-def _few_test_images(classes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    few = [c["name"] for c in classes if c["test"] < FEW]
-    some = [c["name"] for c in classes if FEW <= c["test"] < WANTED]
+def _few_test_images(classes: Sequence[ClassCounts]) -> Iterator[str]:
+    few = [c.name for c in classes if c.test < FEW]
+    some = [c.name for c in classes if FEW <= c.test < WANTED]
     if few:
         yield (
             f"Fewer than {FEW} test images in {_named(few)}: the rows of such a class say little."
