@@ -30,11 +30,11 @@ VERSIONS = {
     "index": 2,
     "pretrain": 2,
     "extract": 1,
-    "classify": 2,
+    "classify": 3,
     "evaluate": 1,
     "explain": 4,
-    "gates": 1,
-    "compare": 3,
+    "gates": 2,
+    "compare": 4,
 }
 DONE = "done.json"
 PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact

@@ -27,8 +27,9 @@ from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify
-from headstart.stages.classify.end_to_end import (
-    FinetuneJob,
+from headstart.stages.classify.job import FinetuneJob
+from headstart.stages.classify.trials import (
+    Setting,
     Trial,
     ValidationWatch,
     validation_images,
@@ -240,7 +241,7 @@ def watched(tmp_path: Path) -> Watched:
                 if reasons[-1]:
                     break
         watch.logs.close()
-        return watch.trial(0.1, 0.0, Order(9, 3, 0)), reasons
+        return watch.trial(Setting(0.1, 0.0), Order(9, 3, 0)), reasons
 
     return trial
 
@@ -313,7 +314,7 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
         classify={"finetune": {"lrs": [0.1, 0.3], "weight_decays": [1e-4, 1e-3], "epochs": 4}},
     )
     (cell,) = cells("finetune", 1.0)
-    real, seen = FinetuneJob.trial, list[tuple[float, float]]()
+    real, seen = FinetuneJob.trial, list[Setting]()
 
     def classified(folder: Path) -> Entry:
         run = tiny_study.open_run(asked, folder)
@@ -321,11 +322,11 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
         encoder = start(run, 0, "random")
         return classify(run, data, [cell], encoder, encoder)[cell]
 
-    def noted(job: FinetuneJob, lr: float, weight_decay: float) -> Trial:
-        seen.append((lr, weight_decay))
+    def noted(job: FinetuneJob, setting: Setting) -> Trial:
+        seen.append(setting)
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(job, lr, weight_decay)
+        return real(job, setting)
 
     wanted = classified(tmp_path / "whole")
     monkeypatch.setattr(FinetuneJob, "trial", noted)

@@ -52,8 +52,9 @@ class Judged:
 
     ``y`` (n,) and each of ``predicted`` (n,) are class numbers; ``learned`` says whether a set of
     predictions beats chance; ``groups`` (n,) number the images that are resampled as one;
-    ``labels`` are label counts by label fraction, where known; ``blocked`` gives, by arm, the
-    reasons why it may not be judged.
+    ``labels`` are label counts by label fraction, where known; ``blocked`` gives, by arm and label
+    fraction, the reasons why it may not be judged; ``validation`` is the balanced accuracy on
+    validation by which settings were chosen, a share, where known.
     """
 
     y: Ints
@@ -61,7 +62,8 @@ class Judged:
     learned: Mapping[Key, bool]
     groups: Ints | None = None
     labels: Mapping[float, int] = field(default_factory=dict)
-    blocked: Mapping[Arm, tuple[str, ...]] = field(default_factory=dict)
+    blocked: Mapping[tuple[Arm, float], tuple[str, ...]] = field(default_factory=dict)
+    validation: Mapping[Key, float] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[Arm]:
@@ -137,7 +139,7 @@ class Bench:
             for fractions in [self._rising(pair)]
             for i in range(len(fractions) - 1)
             if self.judged.labels
-            and not self._reasons(pair)
+            and not self._reasons(pair, fractions)
             and all(self._learned(arm, pair, fractions[i : i + 1]) for arm in pair)
         ]
 
@@ -277,7 +279,7 @@ class Bench:
                 margin=self.question.margin,
                 learned_a=self._learned(pair[0], pair, fractions),
                 learned_b=self._learned(pair[1], pair, fractions),
-                failed_gates=self._reasons(pair),
+                failed_gates=self._reasons(pair, fractions),
                 images_needed=needed.images,
                 seeds_needed=needed.seeds,
                 scope=self.question.scope,
@@ -291,10 +293,11 @@ class Bench:
         beats = [[judged.learned[Key(arm, s, f)] for s in seeds] for f in fractions]
         return any(sum(found) * 2 > len(found) for found in beats)
 
-    def _reasons(self, pair: Pair) -> tuple[str, ...]:
-        """Why a pair may not be judged, each reason once."""
+    def _reasons(self, pair: Pair, fractions: Sequence[float]) -> tuple[str, ...]:
+        """Why a pair may not be judged at these label fractions, each reason once."""
+        cells = [(arm, fraction) for arm in pair for fraction in fractions]
         blocked = self.judged.blocked
-        return tuple(dict.fromkeys(why for arm in pair for why in blocked.get(arm, ())))
+        return tuple(dict.fromkeys(why for cell in cells for why in blocked.get(cell, ())))
 
 
 def against(arms: Iterable[Arm], baseline: Arm) -> list[Pair]:

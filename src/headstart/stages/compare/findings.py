@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from headstart.arms import BASELINE, COMPARED, Arm, Role
 from headstart.results import AreaDifference, Comparison, Comparisons, LabelSaving
+from headstart.stages.compare.baselines import available, baseline, named
 from headstart.stages.compare.families import (
     METRIC,
     Bench,
@@ -22,24 +23,29 @@ Lost = tuple[Arm, float, int, str, str]
 def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
-    Each protocol is a family of its own at each label fraction. Where no seed of an arm is left,
+    Each protocol is a family of its own at each label fraction. Candidates meet the better of the
+    supervised arms on validation at that fraction; over all fractions, the one that is better in
+    the mean over them. Where no seed of an arm is left,
     its comparison says "no verdict" and why.
     """
     bench = Bench(judged, asked)
+    throughout = baseline(judged, judged.fractions)
     comparisons, pairs = list[Comparison](), list[Comparison]()
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
         methods = [arm for arm in arms if arm.role is Role.PRETRAINED]
-        areas += bench.areas(against(arms, BASELINE))
-        savings += bench.savings(against(arms, BASELINE))
+        areas += bench.areas(against(arms, throughout))
+        savings += bench.savings(against(arms, throughout))
         for fraction in judged.fractions:
             pairs += bench.differences(between(methods), fraction)
     for fraction in judged.fractions:
         gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
+        chosen, choice = baseline(judged, [fraction]), available(judged, [fraction])
         for protocol in COMPARED:
             arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-            rows = bench.differences(against(arms, BASELINE), fraction)
+            rows = bench.differences(against(arms, chosen), fraction)
+            rows = [named(row, choice) for row in rows]
             comparisons += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
     return Comparisons(
         comparisons=tuple(comparisons),
