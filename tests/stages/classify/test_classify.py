@@ -184,8 +184,11 @@ def test_every_arm_gets_the_same_trials_and_the_best_on_validation_is_kept(made:
         tried.append([(t["lr"], t["weight_decay"], t["epochs"]) for t in info["trials"]])
         best = max(t["validation"] for t in info["trials"])
         assert info["chosen"]["validation"] == best
-        assert {k: v for k, v in info["chosen"].items() if k != "lr_at_edge"} in info["trials"]
-        assert info["chosen"]["lr_at_edge"] == (info["chosen"]["lr"] != 0.1)
+        search = {"lr_at_edge", "converged"}
+        assert {k: v for k, v in info["chosen"].items() if k not in search} in info["trials"]
+        rates = {t["lr"] for t in info["trials"]}
+        at_edge = info["chosen"]["lr"] in (min(rates), max(rates))
+        assert info["chosen"]["lr_at_edge"] == at_edge
         network = load_network(run, data, cell, entries[cell], encoder)
         budget = label_budget(data.index, 1.0, 0)
         answers = outputs(network, data.images(budget.validation)).argmax(1).numpy()
@@ -194,7 +197,7 @@ def test_every_arm_gets_the_same_trials_and_the_best_on_validation_is_kept(made:
         assert recall == pytest.approx(best)  # the stored weights are those that scored so
         json.dumps(info, allow_nan=False)
     assert tried[0] == tried[1] == tried[2]
-    assert [t[:2] for t in tried[0]] == [(0.01, 1e-4), (0.1, 1e-4), (0.3, 1e-4)]
+    assert [t[:2] for t in tried[0][:3]] == [(0.01, 1e-4), (0.1, 1e-4), (0.3, 1e-4)]
     same = [load_file(entries[cell].folder / "network.safetensors") for cell in asked]
     # One starting point, one label set, one seed: three names for one and the same training.
     assert all(torch.equal(same[0][k], other[k]) for other in same[1:] for k in same[0])
@@ -282,7 +285,7 @@ def test_repeated_images_do_not_make_a_finished_trial_look_unfinished(
 @pytest.mark.parametrize("lrs", [[1e12], [0.1, 1e12]])
 def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> None:
     asked = tiny_study.study(
-        encoder={"image_size": 16}, classify={"finetune": {"lrs": lrs, "epochs": 4}}
+        encoder={"image_size": 16}, classify={"finetune": {"lrs": lrs, "epochs": 4, "widen": 0}}
     )
     run = tiny_study.open_run(asked, tmp_path)
     data = tiny_study.made_data(run, pool=8, train=12)
@@ -308,10 +311,18 @@ def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> 
 def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the third of four trials; one that was kept is damaged besides."""
+    """Killed in the third of its trials; one that was kept is damaged besides."""
     asked = tiny_study.study(
         encoder={"image_size": 16},
-        classify={"finetune": {"lrs": [0.1, 0.3], "weight_decays": [1e-4, 1e-3], "epochs": 4}},
+        classify={
+            "finetune": {
+                "lrs": [0.1, 0.3],
+                "weight_decays": [1e-4, 1e-3],
+                "epochs": 4,
+                "augmentations": ["light", "mixup"],
+                "max_lengthening": 2,
+            }
+        },
     )
     (cell,) = cells("finetune", 1.0)
     real, seen = FinetuneJob.trial, list[Setting]()
@@ -333,11 +344,17 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
     with pytest.raises(KeyboardInterrupt):
         classified(tmp_path / "cut")
     kept = sorted((tmp_path / "cut").rglob("checkpoint-trial-*.pt"))
-    assert [path.name for path in kept] == ["checkpoint-trial-0.pt", "checkpoint-trial-1.pt"]
+    names = [f"checkpoint-trial-light-lr0.1-decay{decay}-x1.pt" for decay in ("0.0001", "0.001")]
+    assert [path.name for path in kept] == names
     kept[1].write_bytes(kept[1].read_bytes()[:-7])
     got = classified(tmp_path / "cut")
-    assert seen[3:] == [(0.1, 1e-3), (0.3, 1e-4), (0.3, 1e-3)]
+    again = [(setting.lr, setting.weight_decay) for setting in seen[3:6]]
+    assert again == [(0.1, 1e-3), (0.3, 1e-4), (0.3, 1e-3)]
     assert got.content == wanted.content
+    tried = got.info["trials"]
+    assert {t["augmentation"] for t in tried} == {"light", "mixup"}
+    keys = ("lr", "weight_decay", "augmentation", "length")
+    assert len(tried) == len({tuple(t[k] for k in keys) for t in tried})
     assert not list((tmp_path / "cut").rglob("checkpoint*"))
 
 
