@@ -320,7 +320,7 @@ class Study(Frozen):
 
 
 def quick() -> dict[str, Any]:
-    """A first look: ResNet-18 at 64 px, 10 epochs, one trial of fine-tuning.
+    """A first look: ResNet-18 at 64 px, 10 epochs, one learning rate for end-to-end training.
 
     Costs 2 to 4 minutes a method for 1,500 images on two CPU cores (118 views/s and core were
     measured with bf16 in hardware). Too short for a verdict about a method; long enough to see
@@ -362,8 +362,10 @@ def demo() -> dict[str, Any]:
 
 
 def standard() -> dict[str, Any]:
-    """The default: ResNet-18 at 128 px, 200 epochs, ten trials of fine-tuning per arm.
+    """The default: ResNet-18 at 128 px, 200 epochs; ten trials of fine-tuning and more per arm.
 
+    The compute-matched arm alone has ten trials that see as many images as a method's pretraining,
+    unless they stop early; ``--no-compute-matched`` leaves it out.
     Costs 4 million views at 128 px a method for 10,000 images: a task for a GPU. Two CPU cores,
     at 68 views a second and core (measured, bf16 in hardware), take about eight hours a method.
     """
