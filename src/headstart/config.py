@@ -192,8 +192,8 @@ class Finetune(Frozen):
     patience: Share = 0.15
     """Stop when validation has not improved for this share of the epochs (at least 5)."""
     max_lengthening: Annotated[int, Field(ge=1)] = 8
-    """A trial that is best near its end is trained anew with twice the epochs, again and again, up
-    to so many times the base length; an arm that still improves there gets no verdict."""
+    """The best trial is trained anew with twice the epochs, again and again while that pays, up to
+    so many times the base length; an arm that still improves there gets no verdict."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """Twice the epochs must raise the balanced accuracy on validation by more than this share to
     be doubled once more."""

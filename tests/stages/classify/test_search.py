@@ -22,7 +22,7 @@ def searched(world: World, **settings: Any) -> tuple[Found, list[Setting]]:
     def attempt(setting: Setting) -> Trial:
         seen.append(setting)
         score, improving = world(setting)
-        return Trial(setting, (score, 0.0), 9, 10, improving, 10, 100, {})
+        return Trial(setting, (score, 0.0), 9, 10, improving, not improving, 10, 100, {})
 
     return Search(Finetune(**asked), attempt).run(), seen
 
@@ -51,7 +51,20 @@ def test_the_length_is_doubled_while_that_pays(
     assert found.converged == converged
 
 
-def test_a_trial_that_was_best_before_its_end_is_not_lengthened() -> None:
+def test_a_rate_that_fell_to_nothing_is_not_taken_for_convergence() -> None:
+    """Best before its last tenth, and yet twice as long is better."""
+
+    def attempt(setting: Setting) -> Trial:
+        return Trial(setting, (setting.length / 10, 0.0), 8, 10, False, False, 10, 100, {})
+
+    found = Search(
+        Finetune(lrs=(0.1,), weight_decays=(0,), augmentations=("light",)), attempt
+    ).run()
+    assert [trial.setting.length for trial in found.trials] == [1, 2, 4, 8]
+    assert found.converged  # at the cap the place of the best epoch has to do
+
+
+def test_a_trial_that_was_stopped_early_is_not_lengthened() -> None:
     found, seen = searched(lambda setting: (0.5, False))
     assert len(seen) == 1
     assert found.converged
@@ -127,7 +140,7 @@ def test_augmentations_that_are_no_better_leave_the_answer_as_it_was() -> None:
 
 def test_where_nothing_can_be_scored_only_the_grid_is_tried() -> None:
     def broken(setting: Setting) -> Trial:
-        return Trial(setting, (-1.0, 0.0), 0, 1, False, 1, 10, {}, "loss is nan at step 1")
+        return Trial(setting, (-1.0, 0.0), 0, 1, False, True, 1, 10, {}, "loss is nan at step 1")
 
     found = Search(Finetune(), broken).run()
     assert len(found.trials) == 10

@@ -71,12 +71,16 @@ class Search:
             self._try(replace(self.best.setting, lr=rate))
 
     def _lengthen(self) -> bool:
-        """Double the best trial's length while that pays; whether the end of that was seen."""
+        """Double the best trial's length while that pays; whether the end of that was seen.
+
+        A rate that falls to nothing makes any run look finished at its end: only a longer one can
+        tell. Where none may follow, the place of the best epoch has to do.
+        """
         trial = self.best
-        while trial.still_improving:
+        while not trial.stopped_early:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
-                return False
+                return not trial.still_improving
             longer = self._try(replace(trial.setting, length=length))
             if longer.score[0] - trial.score[0] <= self.settings.tolerance:
                 return True

@@ -54,6 +54,8 @@ class Trial:
     epochs: int
     still_improving: bool
     """The best epoch lies in the last tenth of a run that was not stopped early."""
+    stopped_early: bool
+    """Validation had not improved for long."""
     steps: int
     images: int
     """Images seen, each as often as it was."""
@@ -65,7 +67,7 @@ class Trial:
     @classmethod
     def none(cls) -> Trial:
         """What any trial is better than."""
-        return cls(Setting(0.0, 0.0), (-inf, 0.0), 0, 0, False, 0, 0, {})
+        return cls(Setting(0.0, 0.0), (-inf, 0.0), 0, 0, False, False, 0, 0, {})
 
     def summary(self) -> dict[str, Any]:
         """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
@@ -75,6 +77,7 @@ class Trial:
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
             "still_improving": self.still_improving,
+            "stopped_early": self.stopped_early,
             "steps": self.steps,
             "images": self.images,
         }
@@ -166,6 +169,7 @@ class ValidationWatch:
             best_epoch=self.best * setting.length,
             epochs=self.done * setting.length,
             still_improving=not self.stopped and self.best > LATE * self.done,
+            stopped_early=self.stopped,
             steps=self.steps,
             images=order.images(self.steps),
             weights=weights,
