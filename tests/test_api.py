@@ -24,8 +24,16 @@ SETTINGS: dict[str, Any] = {
     "image_size": 32,
     "device": "cpu",
 }
+ONE_TRIAL = {
+    "epochs": 1,
+    "min_steps": 2,
+    "lrs": [0.1],
+    "weight_decays": [1e-4],
+    "max_lengthening": 1,
+    "augmentations": ["light"],
+}
 GROUPS: dict[str, dict[str, Any]] = {
-    "classify": {"protocols": ["linear"], "finetune": {"epochs": 1, "min_steps": 2}},
+    "classify": {"protocols": ["linear"], "compute_matched": False, "finetune": ONE_TRIAL},
     "explain": {"images": 0},
     "compare": {"replicates": 100},
     "engine": {"threads": 1},

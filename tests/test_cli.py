@@ -63,6 +63,8 @@ def photos(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 FAST = (
     "--set=encoder.backbone=test_resnet",
     "--set=classify.finetune={epochs: 2, lrs: [0.1], weight_decays: [0.0001], min_steps: 4}",
+    "--set=classify.finetune={max_lengthening: 1, augmentations: [light]}",
+    "--no-compute-matched",
     "--set=explain={images: 3, pictures: 1}",
     "--set=compare.replicates=200",
     "--set=engine={device: cpu, threads: 1, precision: '32'}",

@@ -27,6 +27,7 @@ SMALL = shlex.split(
     "--backbone test_resnet --image-size 32 --epochs 1 --batch-size 32 --device cpu "
     "--set classify.finetune.epochs=1 --set classify.finetune.min_steps=2 "
     "--set classify.finetune.lrs=[0.1] --set classify.finetune.weight_decays=[0.0001] "
+    "--set classify.finetune.max_lengthening=1 --set classify.finetune.augmentations=[light] "
     "--set explain.images=2 --set explain.pictures=1 --set compare.replicates=100 "
     "--set engine.threads=1"
 )

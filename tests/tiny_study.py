@@ -37,7 +37,15 @@ def settings(bags: Path | None = None, **changes: Any) -> dict[str, Any]:
         "methods": HEADS,
         "pretrain": {"epochs": 2, "batch_size": 32},
         "classify": {
-            "finetune": {"epochs": 2, "lrs": [0.1], "weight_decays": [1e-4], "min_steps": 4}
+            "compute_matched": False,
+            "finetune": {
+                "epochs": 2,
+                "lrs": [0.1],
+                "weight_decays": [1e-4],
+                "min_steps": 4,
+                "max_lengthening": 1,
+                "augmentations": ["light"],
+            },
         },
         "explain": {"images": 9, "pictures": 3, "faithfulness_images": 2, "replicates": 100},
         "compare": {"replicates": 200},

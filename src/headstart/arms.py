@@ -137,6 +137,8 @@ class Arm:
 
 BASELINE = Arm("supervised", "supervised")
 MATCHED = Arm("supervised", "matched")
+BASELINES = (BASELINE, MATCHED)
+"""Supervised training; candidates are compared with the better of these on validation."""
 MAJORITY = Arm("majority", "majority")
 UNTRAINED = Arm("random", "linear")
 """Random weights under a linear head: what the head alone can do."""

@@ -99,12 +99,12 @@ def run(  # noqa: PLR0913 - the signature is the command line
         float | None, typer.Option(help="Smallest difference that matters, as a share.")
     ] = None,
     compute_matched: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--compute-matched",
-            help="Add a supervised arm that sees as many images as pretraining.",
+            help="Whether to add a supervised arm that sees as many images as pretraining, which "
+            "then is the baseline where it does better on validation.",
         ),
-    ] = False,
+    ] = None,
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
     set_: Set = None,
     device: Device = None,
@@ -140,7 +140,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "epochs": epochs,
         "recipe": recipe,
         "on_collapse": on_collapse,
-        "compute_matched": compute_matched or None,
+        "compute_matched": compute_matched,
         "margin": margin,
         "device": device,
         "compile": compile_ or None,

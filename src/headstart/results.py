@@ -306,11 +306,13 @@ class Pretraining(Model):
 class Gate(Model):
     """One gate's answer about the whole study (None), a method, or an arm."""
 
-    gate: Literal["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9"]
+    gate: Literal["G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "G10"]
     name: Line
     arm: str | None
     result: Literal["PASS", "FAIL", "NOT RUN"]
     reason: Line
+    fraction: Fraction | None = None
+    """The label fraction it speaks of; None for all."""
 
 
 class LostArm(Model):
@@ -366,6 +368,8 @@ class Comparison(Basis):
     discordant: tuple[Count, Count] | None
     """Images that only ``arm_a`` and only ``arm_b`` answered correctly; with a single seed."""
     p_mcnemar: Share | None
+    chosen_from: tuple[ArmName, ...] = ()
+    """The supervised arms of which ``arm_b`` was the best on validation; none without a choice."""
 
 
 class AreaDifference(Basis):

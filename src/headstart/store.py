@@ -29,10 +29,10 @@ VERSIONS = {
     "index": 3,
     "pretrain": 2,
     "extract": 1,
-    "classify": 2,
+    "classify": 3,
     "evaluate": 1,
     "explain": 5,
-    "gates": 1,
+    "gates": 2,
     "compare": 4,
 }
 DONE = "done.json"

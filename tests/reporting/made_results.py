@@ -202,7 +202,7 @@ def _chosen(method: str, protocol: str, seed: int) -> dict[str, Any]:
     if method == "majority":
         return {}
     late = method == "supervised" and seed == 1
-    return {"lr": 0.03, "weight_decay": 1e-4, "best_epoch": 12, "still_improving": late}
+    return {"lr": 0.03, "weight_decay": 1e-4, "best_epoch": 12, "converged": not late}
 
 
 def _measured(knobs: Knobs, matrix: np.ndarray, method: str) -> dict[str, Any]:

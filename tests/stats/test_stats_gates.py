@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.stats import gates as gates_module
 from headstart.stats.gates import (
     FAIL,
     NOT_RUN,
@@ -15,8 +18,8 @@ from headstart.stats.gates import (
     GateResult,
     batch_invariant,
     beats_chance,
-    blocking,
     collapse,
+    converged,
     disjoint,
     label_shuffle,
     learning_rate,
@@ -207,6 +210,9 @@ def test_a_failure_blocks_its_arm_its_method_or_all_and_g8_blocks_nothing():
     def gate(number: str, arm: str | None, result: str = FAIL) -> Gate:
         return Gate.of(number, arm, GateResult(result, f"{number} broke"))
 
+    def blocking(gates: Iterable[Gate], *names: str) -> tuple[str, ...]:
+        return gates_module.blocking(gates, *names, fraction=1.0)
+
     gates = [gate("G2", "simclr/linear"), gate("G4", "byol"), gate("G8", "moco/linear")]
     assert blocking(gates, "simclr/linear", "simclr") == (
         "G2 broke (G2, scores do not depend on the batch)",
@@ -216,3 +222,23 @@ def test_a_failure_blocks_its_arm_its_method_or_all_and_g8_blocks_nothing():
     assert blocking(gates, "moco/linear", "moco") == ()
     assert len(blocking([*gates, gate("G1", None)], "simclr/linear", "simclr")) == 2
     assert blocking([gate("G1", None, PASS), gate("G9", None, NOT_RUN)], "moco/linear") == ()
+
+
+def test_a_failure_at_one_label_fraction_blocks_that_one_alone():
+    broke = GateResult(FAIL, "it had not converged")
+    gates = [Gate.of("G10", "supervised/supervised", broke, 0.2)]
+    for fraction, reasons in ((0.2, 1), (1.0, 0)):
+        found = gates_module.blocking(gates, "supervised/supervised", fraction=fraction)
+        assert len(found) == reasons
+
+
+# --- G10 -----------------------------------------------------------------------------------------
+
+
+def test_one_seed_that_still_improves_fails_g10_and_the_reason_says_what_to_set():
+    assert converged({0: True, 1: True}, "supervised", 8).result == PASS
+    found = converged({0: True, 1: False, 2: False}, "supervised with 20 % of the labels", 8)
+    assert found.result == FAIL
+    assert "supervised with 20 % of the labels had not converged" in found.reason
+    assert "seed 1, 2" in found.reason
+    assert "classify.finetune.max_lengthening=16" in found.reason

@@ -14,6 +14,7 @@ from typing import Any
 
 from headstart.arms import (
     BASELINE,
+    BASELINES,
     PROTOCOLS,
     UNTRAINED,
     Arm,
@@ -179,7 +180,7 @@ def against_supervised(results: Results) -> list[Comparison]:
     wanted = [
         entry
         for entry in results.comparisons
-        if entry.arm_b == BASELINE and entry.metric == primary_metric(results)
+        if entry.arm_b in BASELINES and entry.metric == primary_metric(results)
     ]
     return sorted(wanted, key=_comparison_rank)
 

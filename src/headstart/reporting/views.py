@@ -203,7 +203,7 @@ def _warnings(results: Results) -> list[str]:
     trained: dict[str, list[bool]] = defaultdict(list)
     for row in tables.summaries(results):
         name = row.arm.label
-        trained[name] += [bool((c.chosen or {}).get("still_improving")) for c in row.cells]
+        trained[name] += [(c.chosen or {}).get("converged") is False for c in row.cells]
     return [
         *results.warnings,
         *(

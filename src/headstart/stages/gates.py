@@ -1,4 +1,4 @@
-"""gates: the artifacts of a run -> nine checks of the comparison itself.
+"""gates: the artifacts of a run -> ten checks of the comparison itself.
 
 This module reads the stored index, predictions, trials, histories and networks; ``stats.gates``
 decides what passes.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS
+from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS, Arm
 from headstart.data.batches import Order
 from headstart.data.splits import LabelBudget, label_budget, stratified_sample
 from headstart.nn.optim import lr_factor, peak_lr
@@ -35,7 +35,7 @@ SHUFFLED_STRENGTH = 1e-3  # weak, so that the head can memorise what it was trai
 
 
 def check_gates(run: Run, data: Dataset, grid: Grid) -> list[Gate]:
-    """All nine gates; those about single networks on the first seed at the largest label count."""
+    """All ten gates; those about single networks on the first seed at the largest label count."""
     inputs = [data.entry, *grid.encoders.values(), *grid.evaluated.values()]
     entry = run.store.entry("gates", "all", {"stopped": len(grid.stopped)}, inputs)
     entry.make(lambda: {"gates": [asdict(row) for row in _all(run, data, grid)]})
@@ -52,6 +52,7 @@ def _all(run: Run, data: Dataset, grid: Grid) -> Iterator[Gate]:
     yield from _rows("G7", _collapses(grid))
     yield from _rows("G8", _chance(grid))
     yield Gate.of("G9", None, _shuffled(run, data, grid))
+    yield from _converged(run, grid)
 
 
 def _rows(gate: str, results: Mapping[str, GateResult]) -> Iterator[Gate]:
@@ -153,7 +154,7 @@ def _tuning(grid: Grid) -> dict[str, GateResult]:
     """G5: the labels spent and the settings tried, within the arms trained in the same way."""
     families: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for cell, (_, entry) in grid.classifiers.items():
-        family = "finetune" if cell.arm == BASELINE else cell.protocol
+        family = "finetune" if PROTOCOLS[cell.protocol].trained else cell.protocol
         if family in COMPARED:
             families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
     results: dict[str, GateResult] = {}
@@ -164,10 +165,16 @@ def _tuning(grid: Grid) -> dict[str, GateResult]:
 
 
 def _tried(entry: Entry) -> tuple[int, int, str]:
-    """Labels, trials, and the settings of the trials without what came of them."""
-    trials = entry.info.get("trials", [])
-    inputs = [{k: t[k] for k in ("lr", "weight_decay", "strength") if k in t} for t in trials]
-    return entry.info["labels"], len(trials), repr(sorted(map(repr, inputs)))
+    """Labels, base trials, and the settings of these and of what follows, without what came of it.
+
+    How many trials the procedure adds depends on the arm: it is the same procedure all the same.
+    """
+    info = entry.info
+    trials = info.get("trials", [])[: info.get("base_trials")]
+    kept = ("lr", "weight_decay", "augmentation", "length", "strength")
+    inputs = [{k: t[k] for k in kept if k in t} for t in trials]
+    settings = sorted(info.get("procedure", {}).items())
+    return info["labels"], len(trials), repr([sorted(map(repr, inputs)), settings])
 
 
 def _by_cells(arms: Mapping[str, list[Any]], cells: list[Any]) -> str:
@@ -175,7 +182,7 @@ def _by_cells(arms: Mapping[str, list[Any]], cells: list[Any]) -> str:
     common = set.intersection(*({(f, s) for f, s, _ in tuned} for tuned in arms.values()))
     kept = sorted(cell for cell in cells if cell[:2] in common)
     budgets = {(f, labels, trials) for f, _, (labels, trials, _) in kept}
-    words = [f"{plural(n, 'trial')} on {labels} labels" for _, labels, n in sorted(budgets)]
+    words = [f"{plural(n, 'base trial')} on {labels} labels" for _, labels, n in sorted(budgets)]
     return f"{', '.join(words)} ({_hash(kept)})"
 
 
@@ -278,3 +285,18 @@ def _shuffle(data: Dataset, features: Features) -> tuple[Features, Ints]:
     tested = np.flatnonzero(index.splits[at] == "test")
     _, one = np.unique(group[tested], return_index=True)
     return Features(features.ids, features.x, labels[group]), tested[np.sort(one)]
+
+
+def _converged(run: Run, grid: Grid) -> Iterator[Gate]:
+    """G10: every arm that is trained end to end, at each label fraction."""
+    found: dict[tuple[Arm, float], dict[int, bool]] = defaultdict(dict)
+    for cell in grid.evaluated:
+        if PROTOCOLS[cell.protocol].trained:
+            chosen = grid.classifiers[cell][1].info["chosen"]
+            found[cell.arm, cell.fraction][cell.seed] = chosen["converged"]
+    cap = run.study.classify.finetune.max_lengthening
+    for (arm, fraction), seeds in found.items():
+        what = f"{arm.label} with {100 * fraction:.3g} % of the labels"
+        yield Gate.of("G10", str(arm), judging.converged(seeds, what, cap), fraction)
+    if not found:
+        yield Gate.of("G10", None, GateResult(NOT_RUN, "no arm is trained end to end"))

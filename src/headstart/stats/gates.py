@@ -30,6 +30,7 @@ NAMES = {
     "G7": "no collapse",
     "G8": "beats guessing",
     "G9": "shuffled labels stay at chance",
+    "G10": "trained until it stopped improving",
 }
 FINDINGS = ("G8",)
 """A FAIL here says what was found, not that the comparison is broken."""
@@ -52,22 +53,27 @@ class GateResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate's answer; ``arm`` is None (the whole study), a method, or ``method/protocol``."""
+    """One gate's answer; ``arm`` is None (the whole study), a method, or ``method/protocol``, and
+    ``fraction`` the label fraction it speaks of, or None (all of them).
+    """
 
     gate: str
     name: str
     arm: str | None
     result: str
     reason: str
+    fraction: float | None = None
 
     @classmethod
-    def of(cls, gate: str, arm: str | None, said: GateResult) -> Gate:
+    def of(
+        cls, gate: str, arm: str | None, said: GateResult, fraction: float | None = None
+    ) -> Gate:
         """The row of gate ``gate``."""
-        return cls(gate, NAMES[gate], arm, *said)
+        return cls(gate, NAMES[gate], arm, *said, fraction)
 
 
-def blocking(gates: Iterable[Gate], *names: str) -> tuple[str, ...]:
-    """Why a comparison with an arm may not be judged; empty if it may.
+def blocking(gates: Iterable[Gate], *names: str, fraction: float) -> tuple[str, ...]:
+    """Why a comparison with an arm at a label fraction may not be judged; empty if it may.
 
     ``names`` are those under which gates speak of the arm: its own and its method's.
     """
@@ -76,6 +82,7 @@ def blocking(gates: Iterable[Gate], *names: str) -> tuple[str, ...]:
         f"{g.reason} ({g.gate}, {g.name})"
         for g in gates
         if g.result == FAIL and g.gate not in FINDINGS and g.arm in concerned
+        if g.fraction in (None, fraction)
     )
 
 
@@ -234,3 +241,19 @@ def label_shuffle(y: Ints, predicted: Mapping[str, Ints], classes: int) -> GateR
     if worst.p < SHUFFLE_LEVEL / len(tests):
         return GateResult(FAIL, f"a head fitted on shuffled labels knows test labels: {score}")
     return GateResult(PASS, f"at most {score}")
+
+
+def converged(seeds: Mapping[int, bool], what: str, cap: int) -> GateResult:
+    """G10: whether longer training was seen to help no more, by seed.
+
+    ``what`` says which arm with how many labels, ``cap`` how many times the base length a trial
+    may grow to.
+    """
+    late = [str(seed) for seed, ended in seeds.items() if not ended]
+    if not late:
+        return GateResult(PASS, f"{what} stopped improving on validation")
+    return GateResult(
+        FAIL,
+        f"{what} had not converged: still improving on validation after {cap} times the base "
+        f"length (seed {', '.join(late)}); set classify.finetune.max_lengthening={2 * cap}",
+    )

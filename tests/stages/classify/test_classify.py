@@ -27,8 +27,9 @@ from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify
-from headstart.stages.classify.end_to_end import (
-    FinetuneJob,
+from headstart.stages.classify.job import FinetuneJob
+from headstart.stages.classify.trials import (
+    Setting,
     Trial,
     ValidationWatch,
     validation_images,
@@ -183,8 +184,11 @@ def test_every_arm_gets_the_same_trials_and_the_best_on_validation_is_kept(made:
         tried.append([(t["lr"], t["weight_decay"], t["epochs"]) for t in info["trials"]])
         best = max(t["validation"] for t in info["trials"])
         assert info["chosen"]["validation"] == best
-        assert {k: v for k, v in info["chosen"].items() if k != "lr_at_edge"} in info["trials"]
-        assert info["chosen"]["lr_at_edge"] == (info["chosen"]["lr"] != 0.1)
+        search = {"lr_at_edge", "converged"}
+        assert {k: v for k, v in info["chosen"].items() if k not in search} in info["trials"]
+        rates = {t["lr"] for t in info["trials"]}
+        at_edge = info["chosen"]["lr"] in (min(rates), max(rates))
+        assert info["chosen"]["lr_at_edge"] == at_edge
         network = load_network(run, data, cell, entries[cell], encoder)
         budget = label_budget(data.index, 1.0, 0)
         answers = outputs(network, data.images(budget.validation)).argmax(1).numpy()
@@ -193,7 +197,7 @@ def test_every_arm_gets_the_same_trials_and_the_best_on_validation_is_kept(made:
         assert recall == pytest.approx(best)  # the stored weights are those that scored so
         json.dumps(info, allow_nan=False)
     assert tried[0] == tried[1] == tried[2]
-    assert [t[:2] for t in tried[0]] == [(0.01, 1e-4), (0.1, 1e-4), (0.3, 1e-4)]
+    assert [t[:2] for t in tried[0][:3]] == [(0.01, 1e-4), (0.1, 1e-4), (0.3, 1e-4)]
     same = [load_file(entries[cell].folder / "network.safetensors") for cell in asked]
     # One starting point, one label set, one seed: three names for one and the same training.
     assert all(torch.equal(same[0][k], other[k]) for other in same[1:] for k in same[0])
@@ -240,7 +244,7 @@ def watched(tmp_path: Path) -> Watched:
                 if reasons[-1]:
                     break
         watch.logs.close()
-        return watch.trial(0.1, 0.0, Order(9, 3, 0)), reasons
+        return watch.trial(Setting(0.1, 0.0), Order(9, 3, 0)), reasons
 
     return trial
 
@@ -281,7 +285,7 @@ def test_repeated_images_do_not_make_a_finished_trial_look_unfinished(
 @pytest.mark.parametrize("lrs", [[1e12], [0.1, 1e12]])
 def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> None:
     asked = tiny_study.study(
-        encoder={"image_size": 16}, classify={"finetune": {"lrs": lrs, "epochs": 4}}
+        encoder={"image_size": 16}, classify={"finetune": {"lrs": lrs, "epochs": 4, "widen": 0}}
     )
     run = tiny_study.open_run(asked, tmp_path)
     data = tiny_study.made_data(run, pool=8, train=12)
@@ -304,16 +308,26 @@ def test_a_trial_that_blows_up_is_survived(lrs: list[float], tmp_path: Path) -> 
         assert "classify.finetune.lrs" in entry.info["reason"]
 
 
+@pytest.mark.parametrize("cut", [3, 6])
 def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the third of four trials; one that was kept is damaged besides."""
+    """Killed in the grid, or in a lengthened trial; one that was kept is damaged besides."""
     asked = tiny_study.study(
         encoder={"image_size": 16},
-        classify={"finetune": {"lrs": [0.1, 0.3], "weight_decays": [1e-4, 1e-3], "epochs": 4}},
+        classify={
+            "finetune": {
+                "lrs": [0.1, 0.3],
+                "weight_decays": [1e-4, 1e-3],
+                "epochs": 4,
+                "augmentations": ["light", "mixup"],
+                "max_lengthening": 4,
+                "widen": 1,
+            }
+        },
     )
     (cell,) = cells("finetune", 1.0)
-    real, seen = FinetuneJob.trial, list[tuple[float, float]]()
+    real, seen = FinetuneJob.trial, list[Setting]()
 
     def classified(folder: Path) -> Entry:
         run = tiny_study.open_run(asked, folder)
@@ -321,23 +335,28 @@ def test_trials_that_were_finished_are_not_trained_again_after_a_kill(
         encoder = start(run, 0, "random")
         return classify(run, data, [cell], encoder, encoder)[cell]
 
-    def noted(job: FinetuneJob, lr: float, weight_decay: float) -> Trial:
-        seen.append((lr, weight_decay))
-        if len(seen) == 3:
+    def noted(job: FinetuneJob, setting: Setting) -> Trial:
+        seen.append(setting)
+        if len(seen) == cut:
             raise KeyboardInterrupt
-        return real(job, lr, weight_decay)
+        return real(job, setting)
 
     wanted = classified(tmp_path / "whole")
     monkeypatch.setattr(FinetuneJob, "trial", noted)
     with pytest.raises(KeyboardInterrupt):
         classified(tmp_path / "cut")
-    kept = sorted((tmp_path / "cut").rglob("checkpoint-trial-*.pt"))
-    assert [path.name for path in kept] == ["checkpoint-trial-0.pt", "checkpoint-trial-1.pt"]
-    kept[1].write_bytes(kept[1].read_bytes()[:-7])
+    kept = {path.name: path for path in (tmp_path / "cut").rglob("checkpoint-trial-*.pt")}
+    assert set(kept) == {f"checkpoint-trial-{setting.name}.pt" for setting in seen[: cut - 1]}
+    damaged = kept[f"checkpoint-trial-{seen[1].name}.pt"]
+    damaged.write_bytes(damaged.read_bytes()[:-7])
     got = classified(tmp_path / "cut")
-    assert seen[3:] == [(0.1, 1e-3), (0.3, 1e-4), (0.3, 1e-3)]
+    assert seen[cut:][:2] == [seen[1], seen[cut - 1]]  # the damaged one, and the one cut short
     assert got.content == wanted.content
     assert not list((tmp_path / "cut").rglob("checkpoint*"))
+    tried = [(t["augmentation"], t["length"]) for t in got.info["trials"]]
+    assert ("light", 2) in tried
+    assert "mixup" in dict(tried)
+    assert len(seen[cut:]) == len(tried) - cut + 2
 
 
 def test_the_supervised_head_starts_at_zero() -> None:

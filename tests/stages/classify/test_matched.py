@@ -9,7 +9,7 @@ from headstart.arms import Arm
 from headstart.data.splits import label_budget
 from headstart.pipeline import run_study
 from headstart.runtime.run import Cell
-from headstart.stages.classify.end_to_end import FinetuneJob
+from headstart.stages.classify.job import FinetuneJob
 from headstart.stages.index import index
 from headstart.stages.pretrain import start
 

@@ -194,7 +194,9 @@ def test_a_single_seed_carries_mcnemar_and_several_do_not() -> None:
 
 def test_a_blocked_arm_has_no_verdict_anywhere_and_others_keep_theirs() -> None:
     reason = "weights of seed 0: abc here, def for the others (G4, same starting weights)"
-    judged = replace(world(CURVES), blocked={Arm("simclr", "finetune"): (reason,)})
+    judged = replace(
+        world(CURVES), blocked={(Arm("simclr", "finetune"), f): (reason,) for f in FRACTIONS}
+    )
     for name, rows in findings(judged, ASKED).items():
         for row in rows:
             mine = "simclr/finetune" in (row["arm_a"], row["arm_b"])
@@ -206,7 +208,7 @@ def test_a_blocked_arm_has_no_verdict_anywhere_and_others_keep_theirs() -> None:
 
 
 def test_a_blocked_baseline_blocks_every_comparison_with_it() -> None:
-    judged = replace(world(CURVES), blocked={BASELINE: ("it broke",)})
+    judged = replace(world(CURVES), blocked={(BASELINE, f): ("it broke",) for f in FRACTIONS})
     found = findings(judged, ASKED)
     assert {row["verdict"] for row in found["comparisons"]} == {"no verdict"}
     assert "no verdict" not in {row["verdict"] for row in found["method_pairs"]}

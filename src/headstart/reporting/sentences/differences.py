@@ -24,7 +24,14 @@ def difference(row: Row) -> str:
     if isinstance(row, Comparison) and row.lost is not None:
         return _lost(row, row.lost)
     start = OVER if isinstance(row, AreaDifference) else ""
-    return f"{start}{_SENTENCES[row.verdict](row)} ({_scope(row)})."
+    return f"{start}{_SENTENCES[row.verdict](row)} ({_scope(row)}).{_choice(row)}"
+
+
+def _choice(row: Row) -> str:
+    """That the baseline was chosen, where it was."""
+    if isinstance(row, AreaDifference) or not row.chosen_from:
+        return ""
+    return f" The baseline, {row.arm_b.label}, is the better of the two on validation."
 
 
 def _lost(row: Comparison, lost: LostArm) -> str:

@@ -14,7 +14,8 @@ from headstart.nn.linear import balanced_accuracies, choose
 from headstart.runtime.heads import fit_probes
 from headstart.runtime.networks import save_tensors
 from headstart.runtime.run import Cell, Dataset, Run
-from headstart.stages.classify.end_to_end import FinetuneJob, finetune, forget_trials
+from headstart.stages.classify.end_to_end import finetune, forget_trials
+from headstart.stages.classify.job import FinetuneJob
 from headstart.store import Entry
 from headstart.types import Features
 

@@ -68,7 +68,13 @@ def _join(data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Judged:
         },
         groups=grouped([place[identity] for identity in first.ids[order].tolist()]),
         labels=_labels(grid),
-        blocked={cell.arm: blocking(gates, str(cell.arm), cell.method) for cell in loaded},
+        blocked={
+            (cell.arm, cell.fraction): blocking(
+                gates, str(cell.arm), cell.method, fraction=cell.fraction
+            )
+            for cell in loaded
+        },
+        validation=_validation(grid),
     )
 
 
@@ -79,3 +85,9 @@ def _key(cell: Cell) -> Key:
 def _labels(grid: Grid) -> Mapping[float, int]:
     """Labels spent at each fraction; every seed and arm spends the same."""
     return {cell.fraction: entry.info["labels"] for cell, (_, entry) in grid.classifiers.items()}
+
+
+def _validation(grid: Grid) -> Mapping[Key, float]:
+    """Balanced accuracy on validation of what was chosen there."""
+    chosen = {cell: grid.classifiers[cell][1].info["chosen"] for cell in grid.evaluated}
+    return {_key(cell): told["validation"] for cell, told in chosen.items() if "validation" in told}

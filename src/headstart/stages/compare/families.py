@@ -50,8 +50,9 @@ class Judged:
 
     ``y`` (n,) and each of ``predicted`` (n,) are class numbers; ``learned`` says whether a set of
     predictions beats chance; ``groups`` (n,) number the images that are resampled as one;
-    ``labels`` are label counts by label fraction, where known; ``blocked`` gives, by arm, the
-    reasons why it may not be judged.
+    ``labels`` are label counts by label fraction, where known; ``blocked`` gives, by arm and label
+    fraction, the reasons why it may not be judged; ``validation`` is the balanced accuracy on
+    validation by which settings were chosen, a share, where known.
     """
 
     y: Ints
@@ -59,7 +60,8 @@ class Judged:
     learned: Mapping[Key, bool]
     groups: Ints | None = None
     labels: Mapping[float, int] = field(default_factory=dict)
-    blocked: Mapping[Arm, tuple[str, ...]] = field(default_factory=dict)
+    blocked: Mapping[tuple[Arm, float], tuple[str, ...]] = field(default_factory=dict)
+    validation: Mapping[Key, float] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[Arm]:
@@ -135,7 +137,7 @@ class PairComparisons:
             for fractions in [self._rising(pair)]
             for i in range(len(fractions) - 1)
             if self.judged.labels
-            and not self._reasons(pair)
+            and not self._reasons(pair, fractions)
             and all(self._learned(arm, pair, fractions[i : i + 1]) for arm in pair)
         ]
 
@@ -204,10 +206,12 @@ class PairComparisons:
             p_mcnemar=mcnemar_midp(*only) if only else None,
             images_needed=needed.images,
             seeds_needed=needed.seeds,
-            **self._numbers(pair, e, p_holm, seeds),
+            **self._numbers(pair, [fraction], e, p_holm),
         )
 
-    def _numbers(self, pair: Pair, e: Estimate, p_holm: float, seeds: int) -> dict[str, Any]:
+    def _numbers(
+        self, pair: Pair, fractions: Sequence[float], e: Estimate, p_holm: float
+    ) -> dict[str, Any]:
         """What every kind of difference holds."""
         return {
             "arm_a": pair[0],
@@ -218,22 +222,21 @@ class PairComparisons:
             "high": e.high,
             "p": e.p,
             "p_holm": p_holm,
-            "seeds": seeds,
+            "seeds": len(self.judged.seeds(fractions, *pair)),
             "n": int(self.judged.y.size),
             "low90": e.low90,
             "high90": e.high90,
             "margin": self.question.margin,
-            "reasons": self._reasons(pair),
+            "reasons": self._reasons(pair, fractions),
             "scope": self.question.scope,
         }
 
     def _area(self, pair: Pair, e: Estimate, p_holm: float) -> AreaDifference:
         fractions = self._rising(pair)
-        seeds = len(self.judged.seeds(fractions, *pair))
         return AreaDifference(
             fractions=tuple(fractions),
             verdict=self._judge(pair, fractions, e, p_holm),
-            **self._numbers(pair, e, p_holm, seeds),
+            **self._numbers(pair, fractions, e, p_holm),
         )
 
     def _saving(self, pair: Pair, fractions: Sequence[float], place: int) -> LabelSaving:
@@ -275,7 +278,7 @@ class PairComparisons:
                 margin=self.question.margin,
                 learned_a=self._learned(pair[0], pair, fractions),
                 learned_b=self._learned(pair[1], pair, fractions),
-                failed_gates=self._reasons(pair),
+                failed_gates=self._reasons(pair, fractions),
             )
         )
 
@@ -286,10 +289,11 @@ class PairComparisons:
         beats = [[judged.learned[Key(arm, s, f)] for s in seeds] for f in fractions]
         return any(sum(found) * 2 > len(found) for found in beats)
 
-    def _reasons(self, pair: Pair) -> tuple[str, ...]:
-        """Why a pair may not be judged, each reason once."""
+    def _reasons(self, pair: Pair, fractions: Sequence[float]) -> tuple[str, ...]:
+        """Why a pair may not be judged at these label fractions, each reason once."""
+        cells = [(arm, fraction) for arm in pair for fraction in fractions]
         blocked = self.judged.blocked
-        return tuple(dict.fromkeys(why for arm in pair for why in blocked.get(arm, ())))
+        return tuple(dict.fromkeys(why for cell in cells for why in blocked.get(cell, ())))
 
 
 def against(arms: Iterable[Arm], baseline: Arm) -> list[Pair]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from headstart.arms import BASELINE, COMPARED, Arm, Role
 from headstart.results import AreaDifference, Comparison, Comparisons, LabelSaving, LostArm
+from headstart.stages.compare.baselines import baseline, chosen_from
 from headstart.stages.compare.families import (
     METRIC,
     Judged,
@@ -19,24 +20,29 @@ from headstart.stages.compare.families import (
 def findings(judged: Judged, asked: Question, lost: Sequence[LostArm] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
-    Each protocol is a family of its own at each label fraction. Where no seed of an arm is left,
-    the verdict of its comparison is "no verdict", and ``lost`` says why.
+    Each protocol is a family of its own at each label fraction. Candidates meet the better of the
+    supervised arms on validation at that fraction; over all fractions, the one that is better in
+    the mean over them. Where no seed of an arm is left, the verdict of its comparison is "no
+    verdict", and ``lost`` says why.
     """
     compared = PairComparisons(judged, asked)
+    throughout = baseline(judged, judged.fractions)
     comparisons, pairs = list[Comparison](), list[Comparison]()
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
         methods = [arm for arm in arms if arm.role is Role.PRETRAINED]
-        areas += compared.areas(against(arms, BASELINE))
-        savings += compared.savings(against(arms, BASELINE))
+        areas += compared.areas(against(arms, throughout))
+        savings += compared.savings(against(arms, throughout))
         for fraction in judged.fractions:
             pairs += compared.differences(between(methods), fraction)
     for fraction in judged.fractions:
         gone = {one.arm: one for one in reversed(lost) if one.fraction == fraction}
+        chosen, choice = baseline(judged, [fraction]), chosen_from(judged, [fraction])
         for protocol in COMPARED:
             arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-            rows = compared.differences(against(arms, BASELINE), fraction)
+            rows = compared.differences(against(arms, chosen), fraction)
+            rows = [row.model_copy(update={"chosen_from": choice}) for row in rows]
             comparisons += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
     return Comparisons(
         comparisons=tuple(comparisons),

@@ -258,10 +258,24 @@ def compare_run(folder: Path, asked: Question) -> Compared:
     judged = replace(
         judged,
         labels={arm.label_fraction: arm.labels for arm in results.arms},
-        blocked={arm: blocking(gates, str(arm), arm.method) for arm in judged.arms},
+        blocked={
+            (arm, fraction): blocking(gates, str(arm), arm.method, fraction=fraction)
+            for arm in judged.arms
+            for fraction in judged.fractions
+        },
+        validation=_validation(results),
     )
     found = findings(judged, asked, _lost(results))
     return Compared(write_comparisons(found).model_copy(update={"gates": results.gates}))
+
+
+def _validation(results: Results) -> dict[Key, float]:
+    """Balanced accuracy on validation of what was chosen there."""
+    return {
+        Key(arm.arm, arm.seed, arm.label_fraction): arm.chosen["validation"]
+        for arm in results.arms
+        if arm.chosen and arm.chosen.get("validation") is not None
+    }
 
 
 def run_question(folder: Path) -> Question:

@@ -1,0 +1,147 @@
+"""The search that every arm goes through, on trials whose outcomes are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from headstart.config import Finetune
+from headstart.stages.classify.search import Found, Search
+from headstart.stages.classify.trials import Setting, Trial
+
+World = Callable[[Setting], tuple[float, bool]]
+"""A setting -> balanced accuracy on validation, and whether it still improves at its end."""
+
+
+def searched(world: World, **settings: Any) -> tuple[Found, list[Setting]]:
+    asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",)} | settings
+    seen: list[Setting] = []
+
+    def attempt(setting: Setting) -> Trial:
+        seen.append(setting)
+        score, improving = world(setting)
+        return Trial(setting, (score, 0.0), 9, 10, improving, not improving, 10, 100, {})
+
+    return Search(Finetune(**asked), attempt).run(), seen
+
+
+def by_length(*scores: float) -> World:
+    """Scores of 1, 2, 4 … times the base length, all still improving at their ends."""
+    return lambda setting: (scores[setting.length.bit_length() - 1], True)
+
+
+@pytest.mark.parametrize(
+    ("scores", "lengths", "kept", "converged"),
+    [
+        ((0.50, 0.60, 0.70, 0.80), [1, 2, 4, 8], 8, False),  # the cap, still improving
+        ((0.50, 0.60, 0.604, 0.9), [1, 2, 4], 4, True),  # better, but by less than the tolerance
+        ((0.50, 0.505, 0.9, 0.9), [1, 2], 2, True),
+        ((0.50, 0.45, 0.9, 0.9), [1, 2], 1, True),  # twice as long is worse: the shorter is kept
+        ((0.50, 0.60, 0.70, 0.70), [1, 2, 4, 8], 4, True),  # of equals the shorter
+    ],
+)
+def test_the_length_is_doubled_while_that_pays(
+    scores: tuple[float, ...], lengths: list[int], kept: int, converged: bool
+) -> None:
+    found, seen = searched(by_length(*scores), tolerance=0.0051)
+    assert [setting.length for setting in seen] == lengths
+    assert found.best.setting.length == kept
+    assert found.converged == converged
+
+
+def test_a_rate_that_fell_to_nothing_is_not_taken_for_convergence() -> None:
+    """Best before its last tenth, and yet twice as long is better."""
+
+    def attempt(setting: Setting) -> Trial:
+        return Trial(setting, (setting.length / 10, 0.0), 8, 10, False, False, 10, 100, {})
+
+    found = Search(
+        Finetune(lrs=(0.1,), weight_decays=(0,), augmentations=("light",)), attempt
+    ).run()
+    assert [trial.setting.length for trial in found.trials] == [1, 2, 4, 8]
+    assert found.converged  # at the cap the place of the best epoch has to do
+
+
+def test_a_trial_that_was_stopped_early_is_not_lengthened() -> None:
+    found, seen = searched(lambda setting: (0.5, False))
+    assert len(seen) == 1
+    assert found.converged
+
+
+@pytest.mark.parametrize(("cap", "lengths"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4])])
+def test_no_trial_is_longer_than_the_cap(cap: int, lengths: list[int]) -> None:
+    found, seen = searched(by_length(0.1, 0.2, 0.3, 0.4), max_lengthening=cap)
+    assert [setting.length for setting in seen] == lengths
+    assert not found.converged
+
+
+@pytest.mark.parametrize(
+    ("best", "added", "at_edge"),
+    [
+        (0.03, [], False),
+        (0.3, [0.9], False),  # 0.9 is worse: no further
+        (0.8, [0.9, 2.7], False),
+        (100.0, [0.9, 2.7], True),  # at most two, and the edge is told
+        (0.004, [0.01 / 3, 0.01 / 9], False),
+        (1e-9, [0.01 / 3, 0.01 / 9], True),
+    ],
+)
+def test_rates_beyond_the_edge_are_tried_while_the_edge_is_best(
+    best: float, added: list[float], at_edge: bool
+) -> None:
+    def world(setting: Setting) -> tuple[float, bool]:
+        away = max(setting.lr, best) / min(setting.lr, best)
+        return 1 / away + 0.01 * setting.weight_decay, False
+
+    lrs = (0.01, 0.03, 0.1, 0.3)
+    found, seen = searched(world, lrs=(0.1, 0.3, 0.01, 0.03), weight_decays=(1e-4, 1e-3))
+    beyond = seen[2 * len(lrs) :]
+    assert [setting.lr for setting in beyond] == pytest.approx(added, rel=1e-5)
+    assert {setting.weight_decay for setting in beyond} <= {1e-3}
+    assert found.lr_at_edge == at_edge
+
+
+def test_one_rate_has_no_edge_and_none_are_tried_with_widen_0() -> None:
+    assert len(searched(lambda setting: (0.5, False))[1]) == 1
+    _, seen = searched(lambda setting: (setting.lr, False), lrs=(0.1, 0.3), widen=0)
+    assert [setting.lr for setting in seen] == [0.1, 0.3]
+
+
+def test_the_other_augmentations_are_tried_at_the_length_reached_and_lengthened_if_best() -> None:
+    scores = {
+        ("light", 1): 0.5,
+        ("light", 2): 0.6,
+        ("light", 4): 0.6,
+        ("strong", 2): 0.65,
+        ("mixup", 2): 0.62,
+        ("strong", 4): 0.7,
+        ("strong", 8): 0.8,
+    }
+    found, seen = searched(
+        lambda setting: (scores[setting.augmentation, setting.length], True),
+        augmentations=("light", "strong", "mixup"),
+    )
+    assert [(s.augmentation, s.length) for s in seen] == list(scores)
+    assert found.best.setting == Setting(0.1, 1e-4, "strong", 8)
+    assert not found.converged  # the cap came first
+
+
+def test_augmentations_that_are_no_better_leave_the_answer_as_it_was() -> None:
+    found, seen = searched(
+        lambda setting: (0.5 if setting.augmentation == "none" else 0.4, False),
+        augmentations=("none", "mixup"),
+    )
+    assert [setting.augmentation for setting in seen] == ["none", "mixup"]
+    assert found.best.setting.augmentation == "none"
+    assert found.converged
+
+
+def test_where_nothing_can_be_scored_only_the_grid_is_tried() -> None:
+    def broken(setting: Setting) -> Trial:
+        return Trial(setting, (-1.0, 0.0), 0, 1, False, True, 1, 10, {}, "loss is nan at step 1")
+
+    found = Search(Finetune(), broken).run()
+    assert len(found.trials) == 10
+    assert not found.converged
