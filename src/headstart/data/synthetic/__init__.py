@@ -19,7 +19,14 @@ from headstart.data.synthetic.backgrounds import BACKGROUNDS
 from headstart.data.synthetic.picture import draw_bag
 from headstart.data.synthetic.shapes import CLASSES
 from headstart.data.synthetic.sheet import contact_sheet
-from headstart.data.synthetic.study import REFERENCE_COUNTS, SPLITS, VERSION, BagsSpec, generate
+from headstart.data.synthetic.study import (
+    REFERENCE_COUNTS,
+    SPLITS,
+    VERSION,
+    BagsSpec,
+    demo_bags,
+    generate,
+)
 
 __all__ = [
     "BACKGROUNDS",
@@ -29,6 +36,7 @@ __all__ = [
     "VERSION",
     "BagsSpec",
     "contact_sheet",
+    "demo_bags",
     "draw_bag",
     "generate",
 ]
