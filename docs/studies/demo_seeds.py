@@ -15,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from headstart.arms import Arm
 from headstart.data.synthetic import demo_bags, generate
 from headstart.layers import compose_study, flag_layers
 from headstart.pipeline import run_study
@@ -55,7 +54,7 @@ def shows_both(comparisons: Sequence[Comparison]) -> bool:
 
     k-NN is left out: the question is of linear heads and fine-tuning.
     """
-    verdicts = {c.verdict for c in comparisons if Arm.parse(c.arm_a).protocol != "knn"}
+    verdicts = {c.verdict for c in comparisons if c.arm_a.protocol != "knn"}
     return "better" in verdicts and bool({"can't tell", "worse"} & verdicts)
 
 
@@ -80,7 +79,7 @@ def _row(seed: int, c: Comparison) -> str:
     difference = "—"
     if c.difference is not None and c.low is not None and c.high is not None:
         difference = f"{c.difference:+.1%} [{c.low:+.1%}, {c.high:+.1%}]".replace("%", "")
-    label = Arm.parse(c.arm_a).label
+    label = c.arm_a.label
     return f"| {seed} | {c.fraction:.0%} | {label} | {c.verdict} | {difference} |"
 
 
