@@ -2,10 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check slow kills audit bench picture clean
+.PHONY: demo demo-seeds test check slow kills audit bench picture clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
+
+demo-seeds: .venv/.installed  ## the demo on ten sets of bags: docs/studies/demo_seeds.md
+	mkdir -p runs
+	$(BIN)/python docs/studies/demo_seeds.py runs/demo-seeds > runs/demo_seeds.md
+	mv runs/demo_seeds.md docs/studies/demo_seeds.md
 
 test: check  ## everything that CI holds
 	$(BIN)/python -m pytest

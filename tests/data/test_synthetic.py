@@ -236,6 +236,16 @@ def test_colour_does_not_tell_the_class_but_a_shortcut_does() -> None:
     assert neighbours(np.array(frames[True]), y) > neighbours(np.array(frames[False]), y) + 0.15
 
 
+def test_the_outline_alone_tells_the_class() -> None:
+    """5 nearest neighbours on small masks, without any colour: far above chance, 0.11."""
+    y = np.arange(540) % 9
+    masks = [
+        np.asarray(draw_bag([7, i], CLASSES[label], "wood", (64, 64))[1].resize((24, 24))).ravel()
+        for i, label in enumerate(y.tolist())
+    ]
+    assert neighbours(np.array(masks, dtype=float), y) > 0.5
+
+
 # ------------------------------------------------------------------ on disk
 
 

@@ -18,7 +18,14 @@ from __future__ import annotations
 from headstart.data.synthetic.backgrounds import BACKGROUNDS
 from headstart.data.synthetic.picture import draw_bag
 from headstart.data.synthetic.shapes import CLASSES
-from headstart.data.synthetic.study import REFERENCE_COUNTS, SPLITS, VERSION, BagsSpec, generate
+from headstart.data.synthetic.study import (
+    REFERENCE_COUNTS,
+    SPLITS,
+    VERSION,
+    BagsSpec,
+    demo_bags,
+    generate,
+)
 
 __all__ = [
     "BACKGROUNDS",
@@ -27,6 +34,7 @@ __all__ = [
     "SPLITS",
     "VERSION",
     "BagsSpec",
+    "demo_bags",
     "draw_bag",
     "generate",
 ]

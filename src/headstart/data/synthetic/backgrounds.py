@@ -186,7 +186,7 @@ def _noise(r: Generator, size: tuple[int, int], cell: XY) -> Array:
 def _clutter(image: Image.Image, r: Generator) -> None:
     """A few things that lie about; which ones tells nothing of class or family."""
     draw = ImageDraw.Draw(image, "RGBA")
-    for _ in range(int(r.integers(2, 7))):
+    for _ in range(int(r.integers(0, 4))):
         angle = r.uniform(0, 2 * math.pi)
         reach = r.uniform(0.5, 1.05)
         centre = (
@@ -259,7 +259,7 @@ _THINGS = (_book, _cup, _pen, _ball, _plant, _paper)
 
 
 def draw_scene(family: str, size: tuple[int, int], r: Generator) -> Array:
-    """A background (H, W, 3) in [0, 255] with clutter, out of focus to some degree."""
+    """A background (H, W, 3) in [0, 255] with clutter, out of focus as behind a near object."""
     kind = _FAMILIES[family]
     big = Image.new("RGB", (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE))
     kind.draw(big, r)
@@ -267,8 +267,7 @@ def draw_scene(family: str, size: tuple[int, int], r: Generator) -> Array:
         big = big.filter(ImageFilter.BoxBlur(2))
     _clutter(big, r)
     image = big.reduce(OVERSAMPLE)
-    if r.random() < 0.5:
-        image = image.filter(ImageFilter.GaussianBlur(r.uniform(0.3, 1.6)))
     scale = min(size) / 96
+    image = image.filter(ImageFilter.GaussianBlur(scale * r.uniform(2, 7)))
     grain = _noise(r, size, (kind.cell[0] * scale, kind.cell[1] * scale))
     return np.asarray(image, dtype=np.float32) + np.float32(kind.strength) * grain[..., None]

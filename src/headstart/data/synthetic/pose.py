@@ -44,7 +44,7 @@ def _area(polygon: Array) -> float:
 
 def random_pose(bag: Bag, size: tuple[int, int], r: Generator) -> Pose:
     """Where the bag stands: turned, mirrored, sheared, seen a little askew, and in the frame."""
-    turn = float(np.clip(r.normal(0, 0.15 if r.random() < 0.8 else 0.45), -0.9, 0.9))
+    turn = float(np.clip(r.normal(0, 0.12), -0.4, 0.4))
     flip = float(r.choice([-1, 1]))
     linear = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     linear = linear @ np.array([[flip * r.uniform(0.88, 1.08), r.uniform(-0.08, 0.08)], [0, 1]])

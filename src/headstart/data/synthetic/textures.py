@@ -111,11 +111,8 @@ def _two_tone(u: Array, v: Array, s: _Weave) -> tuple[Array, Array]:
 
 
 _TEXTURES: tuple[Texture, ...] = (
-    _plain,
-    _plain,
-    _leather,
-    _leather,
-    _leather,
+    *[_plain] * 8,
+    *[_leather] * 12,
     _quilt,
     _stripes,
     _pinstripes,
