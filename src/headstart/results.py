@@ -34,7 +34,7 @@ from headstart.stats.verdict import Verdict
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
