@@ -27,14 +27,12 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from headstart.arms import PROTOCOLS, Arm
 from headstart.config import StudyError, explain_validation
-from headstart.stats.calibration import Verdict as Likeness
-from headstart.stats.focus import Verdict as FocusVerdict
 from headstart.stats.verdict import Verdict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -61,6 +59,8 @@ Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}")]
 Seconds = Annotated[float, Field(ge=0)]
 Status = Literal["ok", "collapsed", "failed"]
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "kappa"]
+Likeness = Literal["same", "different", "unclear", "not_reproducible", "no_ceiling", "no_maps"]
+FocusVerdict = Literal["more", "less", "no more", "not measured"]
 Ends = Annotated[tuple[Signed | None, Signed | None], Field()]
 
 

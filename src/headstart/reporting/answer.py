@@ -74,21 +74,25 @@ def _headline(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
     missing = [method_title(method) for method, _ in tables.never_compared(results)]
     if len(tables.fractions(results)) > 1:
         return _lines(parts[0]) + [f"{name}: not compared." for name in missing]
-    told: dict[str, list[str]] = defaultdict(list)
+    by_verdict: dict[str, list[str]] = defaultdict(list)
     for entry in parts[0]:
         name = method_title(entry.arm_a.method)
         sure = entry.verdict in ("better", "worse")
         size = f" ({words.points(entry.difference)} points)" if sure else ""
-        told[entry.verdict].append(name + size)
-    said = [form.format(words.listed(told[v])) for v, form in HEADLINES.items() if v in told]
+        by_verdict[entry.verdict].append(name + size)
+    said = [
+        form.format(words.listed(by_verdict[v])) for v, form in HEADLINES.items() if v in by_verdict
+    ]
     return [" ".join(said + [f"No comparison for {words.listed(missing)}."] * bool(missing))]
 
 
 def _lines(entries: Sequence[Comparison]) -> list[str]:
-    told: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    by_verdict: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in entries:
-        told[entry.arm_a.method][entry.verdict].append(entry.fraction)
-    return [f"{method_title(method)}: {_verdicts(verdicts)}." for method, verdicts in told.items()]
+        by_verdict[entry.arm_a.method][entry.verdict].append(entry.fraction)
+    return [
+        f"{method_title(method)}: {_verdicts(verdicts)}." for method, verdicts in by_verdict.items()
+    ]
 
 
 def _verdicts(verdicts: Mapping[str, Sequence[float]]) -> str:

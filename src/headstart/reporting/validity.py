@@ -44,10 +44,10 @@ def summary(results: Results) -> str:
     counts = {r: sum(found == r for found in worst.values()) for r in ("PASS", "FAIL", "NOT RUN")}
     if counts["PASS"] == len(worst):
         return f"{len(worst)} gates: all pass"
-    told = [f"{counts['PASS']} pass"]
-    told += [f"{counts['FAIL']} fail"] * bool(counts["FAIL"])
-    told += [f"{counts['NOT RUN']} not run"] * bool(counts["NOT RUN"])
-    return f"{len(worst)} gates: {', '.join(told)}"
+    parts = [f"{counts['PASS']} pass"]
+    parts += [f"{counts['FAIL']} fail"] * bool(counts["FAIL"])
+    parts += [f"{counts['NOT RUN']} not run"] * bool(counts["NOT RUN"])
+    return f"{len(worst)} gates: {', '.join(parts)}"
 
 
 def failures(results: Results) -> list[str]:
@@ -57,8 +57,8 @@ def failures(results: Results) -> list[str]:
         if row.result == "FAIL":
             concerned[row.gate, row.name, row.reason].append(name(row.arm))
     return [
-        f"{gate} ({told}) fails for {words.listed(arms)}: {words.sentence(reason)}"
-        for (gate, told, reason), arms in concerned.items()
+        f"{gate} ({title}) fails for {words.listed(arms)}: {words.sentence(reason)}"
+        for (gate, title, reason), arms in concerned.items()
     ]
 
 

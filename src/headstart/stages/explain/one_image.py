@@ -180,8 +180,8 @@ def _draw(run: Run, explained: ExplainedImage, maps: Sequence[Floats], photo: Fl
         share = percent(float(explained.probabilities[a, explained.target[a]])).replace(
             "\u00a0", " "
         )
-        told = f"{explained.classes[explained.target[a]]} {share}"
+        caption = f"{explained.classes[explained.target[a]]} {share}"
         pictures = tuple(coloured(m, photo) for m in maps[a])
-        columns.append(Column((arm.label, told), pictures, _marks(explained.converged[a])))
+        columns.append(Column((arm.label, caption), pictures, _marks(explained.converged[a])))
     names = [name.replace("_", " ") for name in run.study.explain.attributions]
     draw_sheet(names, columns, explained.sheet)

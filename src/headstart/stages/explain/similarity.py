@@ -204,7 +204,7 @@ class Pairs:
             answers=answers,
             images=images,
             left_out=len(self.atlas.positions) - images,
-            **_means(table),
+            **means(table).model_dump(),
         )
         if (target, answers) != (TRUE, "all"):
             return row
@@ -304,14 +304,10 @@ def mean_over(columns: Sequence[Doubles], count: int) -> Doubles:
 
 def means(table: Table) -> Measures:
     """The mean of each measure over the images that have it; None where none does."""
-    return Measures(**_means(table))
-
-
-def _means(table: Table) -> dict[str, float | None]:
-    return {
-        name: float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
-        for name, values in table.items()
-    }
+    known_values = {name: values[np.isfinite(values)] for name, values in table.items()}
+    return Measures(
+        **{name: float(some.mean()) if len(some) else None for name, some in known_values.items()}
+    )
 
 
 def interval(found: Interval) -> results.Interval:
