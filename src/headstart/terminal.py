@@ -84,8 +84,8 @@ class Terminal:
 
     def _log(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun, told = self.begun.setdefault(what, (now, now - QUIET_SECONDS))
-        if done < total and now - told < QUIET_SECONDS:
+        begun, last_line = self.begun.setdefault(what, (now, now - QUIET_SECONDS))
+        if done < total and now - last_line < QUIET_SECONDS:
             return
         self.begun[what] = (begun, now)
         eta = (

@@ -234,7 +234,7 @@ def _lacking(found: Explanations) -> list[str]:
     """Which networks lack maps of some images, a line an attribution; and why, where known."""
     networks = found.networks
     names = dict.fromkeys(name for network in networks for name in network.without_map)
-    told = []
+    lines = []
     for name in names:
         missing = [
             f"{network.without_map[name]} for {_network(network)}"
@@ -243,9 +243,9 @@ def _lacking(found: Explanations) -> list[str]:
         ]
         if missing:
             images = words.plural(found.images, "image")
-            told.append(f"{_named(name)}: of {images} without a map: {'; '.join(missing)}.")
+            lines.append(f"{_named(name)}: of {images} without a map: {'; '.join(missing)}.")
     reasons = [(_network(network), why) for network in networks for why in network.reasons]
-    return told + [words.sentence(f"No map for {name}: {why}") for name, why in reasons]
+    return lines + [words.sentence(f"No map for {name}: {why}") for name, why in reasons]
 
 
 def _network(row: ExplainedNetwork) -> str:
@@ -317,9 +317,9 @@ def _calibrated(row: Similarity) -> str:
     if found is None or found.value is None:
         return ""
     ends = f"{words.number(found.low)}, {words.number(found.high)}"
-    told = f" (calibrated similarity {words.number(found.value)} [{ends}])"
+    size = f" (calibrated similarity {words.number(found.value)} [{ends}])"
     less = ", less alike than two seeds of one arm" if row.verdict == "different" else ""
-    return f"{less}{told}"
+    return f"{less}{size}"
 
 
 def _main(rows: Sequence[R]) -> list[R]:
@@ -335,11 +335,11 @@ def _arms(row: Similarity | Background | Centre) -> tuple[Arm, ...]:
 
 def _beside(row: Similarity, measure: str) -> tuple[str, str]:
     """A raw measure, and its four companions in one line."""
-    told = []
+    lines = []
     for null in NULLS:
         other = getattr(row.nulls, null)
-        told.append(f"{null} {words.number(getattr(other, measure, None))}")
-    return words.number(getattr(row, measure)), ", ".join(told)
+        lines.append(f"{null} {words.number(getattr(other, measure, None))}")
+    return words.number(getattr(row, measure)), ", ".join(lines)
 
 
 def _sanity(row: Sanity) -> str:

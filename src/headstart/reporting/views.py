@@ -260,11 +260,11 @@ def _lost(row: tables.ArmSummary) -> str:
     if not row.lost:
         return ""
     first = row.lost[0]
-    told = words.lost(first.status, first.reason)
+    reason = words.lost(first.status, first.reason)
     if not row.cells:
-        return told
+        return reason
     total = len(row.lost) + len(row.cells)
-    return f"{len(row.lost)} of {total} seeds lost ({told}). The mean is over the others"
+    return f"{len(row.lost)} of {total} seeds lost ({reason}). The mean is over the others"
 
 
 def _chance(row: tables.ArmSummary) -> str:

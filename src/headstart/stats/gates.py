@@ -156,7 +156,7 @@ def same(values: Mapping[str, str], what: str) -> dict[str, GateResult]:
 
 
 def _short(value: str) -> str:
-    """A hash is told by its first figures."""
+    """A hash shortened to its first characters."""
     return value[:12] if len(value) == 64 and set(value) <= set("0123456789abcdef") else value
 
 

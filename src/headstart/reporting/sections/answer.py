@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.reporting import answer as told
+from headstart.reporting import answer as content
 from headstart.reporting.sections.base import fragment, section
 from headstart.results import Results
 
@@ -16,4 +16,4 @@ if TYPE_CHECKING:
 @section()
 def answer(results: Results, run: Path) -> Markup:
     """The answer: what can be said, in sentences, before anything else."""
-    return fragment("answer", results, run, verdict=told.verdict(results))
+    return fragment("answer", results, run, verdict=content.verdict(results))

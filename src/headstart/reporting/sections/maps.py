@@ -33,7 +33,7 @@ def _embed_pictures(view: dict[str, Any], run: Path) -> None:
         row["photo_uri"] = picture_uri(run, row["photo"])
         for cell in filter(None, row["cells"]):
             cell["maps"] = [
-                (*told, picture_uri(run, told[1]) if told[1] else None) for told in cell["maps"]
+                (*drawn, picture_uri(run, drawn[1]) if drawn[1] else None) for drawn in cell["maps"]
             ]
     if masks:
         masks["overlays"] = [(path, picture_uri(run, path)) for path in masks["overlays"]]

@@ -16,5 +16,5 @@ if TYPE_CHECKING:
 @section("Pretraining", "How pretraining went")
 def pretraining(results: Results, run: Path) -> Markup | None:
     """Whether pretraining went well, run by run."""
-    told = views.pretraining(results)
-    return fragment("pretraining", results, run, pretraining=told) if told["rows"] else None
+    rows = views.pretraining(results)
+    return fragment("pretraining", results, run, pretraining=rows) if rows["rows"] else None

@@ -17,7 +17,7 @@ from headstart.store import Entry
 
 
 def finetune(job: FinetuneJob, entry: Entry) -> None:
-    """Every arm goes through the same search; the best on validation is kept, the rest is told.
+    """Every arm goes through the same search; the best on validation is kept.
 
     The entry's info holds ``status``: "failed" where no trial could be scored.
     """

@@ -90,4 +90,4 @@ def _labels(grid: Grid) -> Mapping[float, int]:
 def _validation(grid: Grid) -> Mapping[Key, float]:
     """Balanced accuracy on validation of what was chosen there."""
     chosen = {cell: grid.classifiers[cell][1].info["chosen"] for cell in grid.evaluated}
-    return {_key(cell): told["validation"] for cell, told in chosen.items() if "validation" in told}
+    return {_key(cell): best["validation"] for cell, best in chosen.items() if "validation" in best}
