@@ -14,7 +14,7 @@ from headstart.arms import PROTOCOLS, method_title
 from headstart.reporting import tables, words
 from headstart.results import Comparison, MaskInfo, Results
 
-View = dict[str, Any]
+Context = dict[str, Any]
 
 MANY_SENTENCES = 8
 HEADLINES = {
@@ -27,7 +27,7 @@ HEADLINES = {
 }
 
 
-def verdict(results: Results) -> View:
+def verdict(results: Results) -> Context:
     """The answer: a headline, the sentences in three groups, main protocol first, and the scope."""
     comparisons = tables.against_supervised(results)
     return {
@@ -111,7 +111,7 @@ def _by_protocol(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
     return list(parts.values())
 
 
-def _part(results: Results, entries: Sequence[Comparison], *, first: bool) -> View:
+def _part(results: Results, entries: Sequence[Comparison], *, first: bool) -> Context:
     protocol = entries[0].arm_a.protocol
     several = len(tables.fractions(results)) > 1
     return {
@@ -126,7 +126,7 @@ def _part(results: Results, entries: Sequence[Comparison], *, first: bool) -> Vi
     }
 
 
-def _item(entry: Comparison, several: bool) -> View:
+def _item(entry: Comparison, several: bool) -> Context:
     method = method_title(entry.arm_a.method)
     return {
         "name": "" if method in entry.sentence else method,
@@ -135,7 +135,7 @@ def _item(entry: Comparison, several: bool) -> View:
     }
 
 
-def _grid(entries: Sequence[Comparison]) -> View:
+def _grid(entries: Sequence[Comparison]) -> Context:
     fractions = sorted({entry.fraction for entry in entries})
     rows: dict[str, dict[float, Comparison]] = defaultdict(dict)
     for entry in entries:
@@ -149,7 +149,7 @@ def _grid(entries: Sequence[Comparison]) -> View:
     }
 
 
-def _grid_cell(entry: Comparison | None) -> View | None:
+def _grid_cell(entry: Comparison | None) -> Context | None:
     if entry is None:
         return None
     return {

@@ -30,7 +30,7 @@ from headstart.results import (
     WorstGroup,
 )
 
-View = dict[str, Any]
+Context = dict[str, Any]
 R = TypeVar("R", Similarity, Background, Centre)
 AskedOnce = Faithfulness | Background | Centre
 """Rows about one network of an arm."""
@@ -54,17 +54,17 @@ NO_CEILING = (
 )
 
 
-def explanations(results: Results) -> View | None:
+def explanations(results: Results) -> Context | None:
     """The whole part of the page; None where nothing was explained."""
-    found = results.explanations
-    if found is None and not results.explained and not results.attribution_similarity:
+    explained = results.explanations
+    if explained is None and not results.explained and not results.attribution_similarity:
         return None
     compared = likeness(results)
     for part in compared[1:]:  # what holds for all attributions is said once
         if part["sentences"] == [NO_CEILING]:
             part["sentences"] = []
     return {
-        **_shared(found),
+        **_shared(explained),
         "gallery": gallery(results),
         "likeness": compared,
         "raw": raw_table(results),
@@ -72,23 +72,23 @@ def explanations(results: Results) -> View | None:
     }
 
 
-def _shared(found: Explanations | None) -> View:
+def _shared(explained: Explanations | None) -> Context:
     """What is said of each network by itself; nothing where only pictures are left."""
-    if found is None:
-        nothing: View = dict.fromkeys(("faithful", "masks", "background", "centre"))
+    if explained is None:
+        nothing: Context = dict.fromkeys(("faithful", "masks", "background", "centre"))
         nothing |= {name: [] for name in ("notes", "lacking", "sanity", "focus", "differences")}
         return {"about": "", **nothing}
     return {
-        "about": _about(found),
-        "notes": [words.sentence(line) for line in found.notes],
-        "lacking": _lacking(found),
-        "sanity": [_sanity(row) for row in found.sanity],
-        "faithful": faithfulness(found.faithfulness),
-        "masks": _masks(found.masks),
-        "focus": focus(found.focus),
-        "background": background(found.background),
-        "differences": _differences(found.background_differences),
-        "centre": _centre(found.centre),
+        "about": _about(explained),
+        "notes": [words.sentence(line) for line in explained.notes],
+        "lacking": _lacking(explained),
+        "sanity": [_sanity(row) for row in explained.sanity],
+        "faithful": faithfulness(explained.faithfulness),
+        "masks": _masks(explained.masks),
+        "focus": focus(explained.focus),
+        "background": background(explained.background),
+        "differences": _differences(explained.background_differences),
+        "centre": _centre(explained.centre),
     }
 
 
@@ -102,7 +102,7 @@ def lines(results: Results) -> list[str]:
     return [*said, *view["notes"]]
 
 
-def gallery(results: Results) -> View | None:
+def gallery(results: Results) -> Context | None:
     """Rows are images, columns are networks, random weights last; paths still point at files."""
     images = results.explained[:GALLERY_IMAGES]
     columns = list(dict.fromkeys((a.arm, a.seed) for image in images for a in image.arms))
@@ -122,7 +122,7 @@ def gallery(results: Results) -> View | None:
     }
 
 
-def likeness(results: Results) -> list[View]:
+def likeness(results: Results) -> list[Context]:
     """A matrix of calibrated similarity for each attribution, and a sentence for each method.
 
     Without a ceiling the cells hold the raw rank correlation.
@@ -134,7 +134,7 @@ def likeness(results: Results) -> list[View]:
     return [_matrix(name, rows) for name, rows in groups.items()]
 
 
-def raw_table(results: Results) -> list[View]:
+def raw_table(results: Results) -> list[Context]:
     """Every pair with its raw measures, each beside floor, shuffled pairs, edges and ceiling."""
     return [
         {
@@ -150,7 +150,7 @@ def raw_table(results: Results) -> list[View]:
     ]
 
 
-def split_table(results: Results) -> list[View]:
+def split_table(results: Results) -> list[Context]:
     """Rank correlation of every pair by whose class is explained, and by who was right."""
     groups: dict[tuple[str, str, str], dict[str, Similarity]] = defaultdict(dict)
     for row in results.attribution_similarity:
@@ -163,14 +163,14 @@ def split_table(results: Results) -> list[View]:
             "target": target,
             "cells": [
                 (words.number(row.spearman), words.plural(row.images, "image"))
-                for row in (found[kind] for kind in kinds if kind in found)
+                for row in (by_kind[kind] for kind in kinds if kind in by_kind)
             ],
         }
-        for (pair, name, target), found in groups.items()
+        for (pair, name, target), by_kind in groups.items()
     ]
 
 
-def faithfulness(rows: Sequence[Faithfulness]) -> View | None:
+def faithfulness(rows: Sequence[Faithfulness]) -> Context | None:
     """Rows are arms; for each attribution the two gaps to a random order."""
     if not rows:
         return None
@@ -183,13 +183,14 @@ def faithfulness(rows: Sequence[Faithfulness]) -> View | None:
         "images": words.count(max(row.images for row in rows)),
         "weights": _weights(rows),
         "rows": [
-            (arm.label, [_gaps(found.get(name)) for name in names]) for arm, found in by_arm.items()
+            (arm.label, [_gaps(by_name.get(name)) for name in names])
+            for arm, by_name in by_arm.items()
         ],
         "sentences": [_faithful_sentence(name, rows) for name in names],
     }
 
 
-def focus(rows: Sequence[Focus]) -> list[View]:
+def focus(rows: Sequence[Focus]) -> list[Context]:
     """A table for each attribution; random weights stand last."""
     groups: dict[str, list[Focus]] = defaultdict(list)
     for row in rows:
@@ -206,7 +207,7 @@ def focus(rows: Sequence[Focus]) -> list[View]:
     ]
 
 
-def background(rows: Sequence[Background]) -> View | None:
+def background(rows: Sequence[Background]) -> Context | None:
     """A row an arm: accuracy on every kind of picture, and what follows from it."""
     if not rows:
         return None
@@ -220,19 +221,19 @@ def background(rows: Sequence[Background]) -> View | None:
     }
 
 
-def _about(found: Explanations) -> str:
-    seeds = words.listed([str(seed) for seed in found.seeds])
-    which = "seed " + seeds if len(found.seeds) == 1 else "seeds " + seeds
+def _about(explained: Explanations) -> str:
+    seeds = words.listed([str(seed) for seed in explained.seeds])
+    which = "seed " + seeds if len(explained.seeds) == 1 else "seeds " + seeds
     return (
-        f"{words.plural(found.images, 'test image')}, drawn evenly from all classes; every "
+        f"{words.plural(explained.images, 'test image')}, drawn evenly from all classes; every "
         f"arm's network of {which} with the most labels. Explained is the score of the true class, "
         "the same for every network."
     )
 
 
-def _lacking(found: Explanations) -> list[str]:
+def _lacking(explained: Explanations) -> list[str]:
     """Which networks lack maps of some images, a line an attribution; and why, where known."""
-    networks = found.networks
+    networks = explained.networks
     names = dict.fromkeys(name for network in networks for name in network.without_map)
     lines = []
     for name in names:
@@ -242,7 +243,7 @@ def _lacking(found: Explanations) -> list[str]:
             if network.without_map.get(name)
         ]
         if missing:
-            images = words.plural(found.images, "image")
+            images = words.plural(explained.images, "image")
             lines.append(f"{_named(name)}: of {images} without a map: {'; '.join(missing)}.")
     reasons = [(_network(network), why) for network in networks for why in network.reasons]
     return lines + [words.sentence(f"No map for {name}: {why}") for name, why in reasons]
@@ -262,9 +263,9 @@ def _seeds(rows: Sequence[AskedOnce]) -> str:
     return ("seed " if len(seeds) == 1 else "seeds ") + words.listed([str(s) for s in seeds])
 
 
-def _matrix(name: str, rows: Sequence[Similarity]) -> View:
+def _matrix(name: str, rows: Sequence[Similarity]) -> Context:
     arms = list(dict.fromkeys(arm for row in rows for arm in (row.arm_a, row.arm_b)))
-    found = {(row.arm_a, row.arm_b): row for row in rows}
+    by_pair = {(row.arm_a, row.arm_b): row for row in rows}
     scaled = any(row.calibrated is not None and row.calibrated.value is not None for row in rows)
     return {
         "attribution": title(name),
@@ -273,7 +274,7 @@ def _matrix(name: str, rows: Sequence[Similarity]) -> View:
         "rows": [
             (
                 a.label,
-                [_matrix_cell(found.get((a, b)), scaled) for b in arms[1:]],
+                [_matrix_cell(by_pair.get((a, b)), scaled) for b in arms[1:]],
             )
             for a in arms[:-1]
         ],
@@ -281,17 +282,17 @@ def _matrix(name: str, rows: Sequence[Similarity]) -> View:
     }
 
 
-def _matrix_cell(row: Similarity | None, scaled: bool) -> View | None:
+def _matrix_cell(row: Similarity | None, scaled: bool) -> Context | None:
     if row is None or row.calibrated is None:
         return None
-    found, raw, null = row.calibrated, words.number(row.spearman), _null(row)
+    calibrated, raw, null = row.calibrated, words.number(row.spearman), _null(row)
     said = SHORT[row.verdict or "no_maps"]
     if not scaled:
         return {"value": raw, "ends": null, "said": "" if row.verdict == "no_ceiling" else said}
-    if found.value is None:
+    if calibrated.value is None:
         return {"value": words.NONE, "ends": f"raw {raw}, {null}", "said": said}
-    ends = f"[{words.number(found.low)}, {words.number(found.high)}]"
-    return {"value": words.number(found.value), "ends": ends, "said": said}
+    ends = f"[{words.number(calibrated.low)}, {words.number(calibrated.high)}]"
+    return {"value": words.number(calibrated.value), "ends": ends, "said": said}
 
 
 def _null(row: Similarity) -> str:
@@ -299,8 +300,8 @@ def _null(row: Similarity) -> str:
     if row.calibrated is None or row.nulls is None:
         return ""
     name = row.calibrated.strongest
-    found = row.nulls.floor if name == "untrained" else row.nulls.shuffled
-    return f"{name} {words.number(found.spearman)}"
+    null = row.nulls.floor if name == "untrained" else row.nulls.shuffled
+    return f"{name} {words.number(null.spearman)}"
 
 
 def _likeness_sentences(rows: Sequence[Similarity]) -> list[str]:
@@ -313,11 +314,11 @@ def _likeness_sentences(rows: Sequence[Similarity]) -> list[str]:
 
 def _calibrated(row: Similarity) -> str:
     """The numbers behind a sentence about two arms; "different" may still be much alike."""
-    found = row.calibrated
-    if found is None or found.value is None:
+    calibrated = row.calibrated
+    if calibrated is None or calibrated.value is None:
         return ""
-    ends = f"{words.number(found.low)}, {words.number(found.high)}"
-    size = f" (calibrated similarity {words.number(found.value)} [{ends}])"
+    ends = f"{words.number(calibrated.low)}, {words.number(calibrated.high)}"
+    size = f" (calibrated similarity {words.number(calibrated.value)} [{ends}])"
     less = ", less alike than two seeds of one arm" if row.verdict == "different" else ""
     return f"{less}{size}"
 
@@ -357,7 +358,7 @@ def _sanity(row: Sanity) -> str:
     return words.sentence(f"{name}: {row.sentence}{ends}")
 
 
-def _gaps(row: Faithfulness | None) -> View | None:
+def _gaps(row: Faithfulness | None) -> Context | None:
     if row is None:
         return None
     return {"deletion": _estimate(row.deletion), "insertion": _estimate(row.insertion)}
@@ -375,19 +376,19 @@ def _faithful_sentence(name: str, rows: Sequence[Faithfulness]) -> str:
     )
 
 
-def _masks(found: MaskInfo | None) -> View | None:
-    if found is None:
+def _masks(masks: MaskInfo | None) -> Context | None:
+    if masks is None:
         return None
-    kind = "approximate masks, made of boxes" if found.approximate else "masks"
+    kind = "approximate masks, made of boxes" if masks.approximate else "masks"
     return {
         "text": (
-            f"{words.plural(found.test_images, 'test image')} have {kind} "
-            f"({found.source}); {words.count(found.images)} of them are explained. The "
-            f"object covers {words.percent(found.area)} of these on average."
+            f"{words.plural(masks.test_images, 'test image')} have {kind} "
+            f"({masks.source}); {words.count(masks.images)} of them are explained. The "
+            f"object covers {words.percent(masks.area)} of these on average."
         ),
-        "warnings": [words.sentence(line) for line in found.warnings],
-        "approximate": found.approximate,
-        "overlays": found.overlays,
+        "warnings": [words.sentence(line) for line in masks.warnings],
+        "approximate": masks.approximate,
+        "overlays": masks.overlays,
     }
 
 
@@ -413,7 +414,7 @@ def _focus_sentences(name: str, rows: Sequence[Focus]) -> list[str]:
     ]
 
 
-def _focus_row(row: Focus) -> View:
+def _focus_row(row: Focus) -> Context:
     return {
         "arm": row.arm.label,
         "control": row.arm == UNTRAINED,
@@ -430,7 +431,7 @@ def _focus_row(row: Focus) -> View:
     }
 
 
-def _background_row(row: Background) -> View:
+def _background_row(row: Background) -> Context:
     worst = row.worst_group
     return {
         "arm": row.arm.label,
@@ -445,15 +446,15 @@ def _background_row(row: Background) -> View:
     }
 
 
-def _worst(found: WorstGroup) -> tuple[str, str]:
+def _worst(group: WorstGroup) -> tuple[str, str]:
     """The worst group's accuracy; which it is, and what random groups would give."""
-    return words.percent(found.accuracy), (
-        f"group {found.group}, {words.plural(found.images, 'image')}; at random "
-        f"{words.percent(found.expected)}, p {words.p_value(found.p)}"
+    return words.percent(group.accuracy), (
+        f"group {group.group}, {words.plural(group.images, 'image')}; at random "
+        f"{words.percent(group.expected)}, p {words.p_value(group.p)}"
     )
 
 
-def _differences(rows: Sequence[BackgroundDifference]) -> list[View]:
+def _differences(rows: Sequence[BackgroundDifference]) -> list[Context]:
     return [
         {
             "arms": f"{row.arm_a.label} − {row.arm_b.label}",
@@ -464,7 +465,7 @@ def _differences(rows: Sequence[BackgroundDifference]) -> list[View]:
     ]
 
 
-def _centre(rows: Sequence[Centre]) -> View | None:
+def _centre(rows: Sequence[Centre]) -> Context | None:
     if not rows:
         return None
     return {
@@ -484,18 +485,18 @@ def _centre(rows: Sequence[Centre]) -> View | None:
 
 def _gallery_row(
     image: ExplainedImage, columns: Sequence[tuple[Arm, int]], names: Sequence[str]
-) -> View:
-    found = {(arm.arm, arm.seed): arm for arm in image.arms}
+) -> Context:
+    by_column = {(arm.arm, arm.seed): arm for arm in image.arms}
     return {
         "id": str(image.id),
         "true": image.true,
         "chosen": image.chosen,
         "photo": image.photo,
-        "cells": [_gallery_cell(found.get(column), image.true, names) for column in columns],
+        "cells": [_gallery_cell(by_column.get(column), image.true, names) for column in columns],
     }
 
 
-def _gallery_cell(arm: Drawn | None, true: str, names: Sequence[str]) -> View | None:
+def _gallery_cell(arm: Drawn | None, true: str, names: Sequence[str]) -> Context | None:
     if arm is None:
         return None
     return {
@@ -518,18 +519,18 @@ def _named(name: str) -> str:
     return plain[0].upper() + plain[1:]
 
 
-def _estimate(found: Interval | None, *, signed: bool = False) -> tuple[str, str]:
+def _estimate(interval: Interval | None, *, signed: bool = False) -> tuple[str, str]:
     """A number and its interval, two decimals each."""
-    if found is None or found.value is None:
+    if interval is None or interval.value is None:
         return words.NONE, ""
     write = _signed if signed else words.number
-    if found.low is None:
-        return write(found.value), ""
-    return write(found.value), f"[{write(found.low)}, {write(found.high)}]"
+    if interval.low is None:
+        return write(interval.value), ""
+    return write(interval.value), f"[{write(interval.low)}, {write(interval.high)}]"
 
 
-def _points(found: Interval) -> tuple[str, str]:
-    return words.points(found.value), words.points_bracket(found.low, found.high)
+def _points(interval: Interval) -> tuple[str, str]:
+    return words.points(interval.value), words.points_bracket(interval.low, interval.high)
 
 
 def _signed(value: float | None) -> str:

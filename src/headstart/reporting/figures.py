@@ -478,21 +478,21 @@ def _domain(quantity: Quantity, runs: Sequence[Pretraining]) -> tuple[float, flo
 
 
 def _values(quantity: Quantity, runs: Iterable[Pretraining]) -> list[float]:
-    found = (getattr(moment, quantity.key) for run in runs for moment in run.history)
-    return [value for value in found if value is not None]
+    values = (getattr(moment, quantity.key) for run in runs for moment in run.history)
+    return [value for value in values if value is not None]
 
 
 def _levels(quantity: Quantity, runs: Iterable[Pretraining]) -> list[float]:
-    found = (getattr(run, quantity.level) for run in runs if quantity.level)
-    return [value for value in found if value is not None]
+    values = (getattr(run, quantity.level) for run in runs if quantity.level)
+    return [value for value in values if value is not None]
 
 
-def _means(rows: Iterable[tables.ArmSummary]) -> Rows:
-    found = []
-    for row in rows:
+def _means(summaries: Iterable[tables.ArmSummary]) -> Rows:
+    bars = []
+    for row in summaries:
         low, high = row.interval.get(row.metric, (row.score, row.score))
-        found.append({**_named(row), "mean": row.score, "low": low, "high": high})
-    return found
+        bars.append({**_named(row), "mean": row.score, "low": low, "high": high})
+    return bars
 
 
 def _seed_scores(rows: Iterable[tables.ArmSummary]) -> Rows:

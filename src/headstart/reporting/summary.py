@@ -70,7 +70,7 @@ def gate_lines(results: Results) -> list[str]:
     return [*validity.failures(results), validity.summary(results) + "."]
 
 
-def comparison_table(found: Comparisons) -> Table:
+def comparison_table(compared: Comparisons) -> Table:
     """Every comparison as a row: the difference in points with its interval, and p (Holm)."""
     from rich import box
     from rich.table import Table
@@ -79,7 +79,7 @@ def comparison_table(found: Comparisons) -> Table:
     for title in ("comparison", "labels", "points", "p (Holm)", "seeds", "images", "verdict"):
         text = title in ("comparison", "labels", "verdict")
         table.add_column(title, justify="left" if text else "right")
-    for entry in (*found.comparisons, *found.method_pairs):
+    for entry in (*compared.comparisons, *compared.method_pairs):
         ends = words.points_bracket(entry.low, entry.high)
         cells = (
             f"{entry.arm_a.label} − {entry.arm_b.label}",
@@ -94,15 +94,15 @@ def comparison_table(found: Comparisons) -> Table:
     return table
 
 
-def comparison_lines(found: Comparisons) -> list[str]:
+def comparison_lines(compared: Comparisons) -> list[str]:
     """The sentences of the comparisons with the baseline, of the areas and of labels saved."""
-    named = len({entry.fraction for entry in found.comparisons}) > 1
+    named = len({entry.fraction for entry in compared.comparisons}) > 1
     lines = [
         f"{words.fraction_name(entry.fraction)}: {entry.sentence}" if named else str(entry.sentence)
-        for entry in found.comparisons
+        for entry in compared.comparisons
     ]
-    lines += [row.sentence for row in found.area_differences]
-    return lines + [row.sentence for row in found.label_saving]
+    lines += [row.sentence for row in compared.area_differences]
+    return lines + [row.sentence for row in compared.label_saving]
 
 
 def _parts(comparisons: list[Comparison]) -> list[list[Comparison]]:

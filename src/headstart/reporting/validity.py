@@ -13,12 +13,12 @@ from headstart.arms import PROTOCOLS, Arm, method_label, method_title
 from headstart.reporting import words
 from headstart.results import AreaDifference, Comparison, LabelSaving, Results
 
-View = dict[str, Any]
+Context = dict[str, Any]
 
 ALL = "the whole study"
 
 
-def gates(results: Results) -> View | None:
+def gates(results: Results) -> Context | None:
     """The validity strip: what fails in full, everything else as rows to unfold."""
     rows = results.gates
     if not rows:
@@ -62,7 +62,7 @@ def failures(results: Results) -> list[str]:
     ]
 
 
-def label_curves(results: Results) -> View | None:
+def label_curves(results: Results) -> Context | None:
     """What the label curves say as a whole: the area between two of them, and labels saved."""
     areas, savings = results.area_differences, results.label_saving
     if not areas and not savings:
@@ -93,7 +93,7 @@ def label_curves(results: Results) -> View | None:
     }
 
 
-def method_pairs(results: Results) -> list[View]:
+def method_pairs(results: Results) -> list[Context]:
     """One triangular table a protocol and label fraction: the row's method minus the column's."""
     parts: dict[tuple[float, str], list[Comparison]] = defaultdict(list)
     for row in results.method_pairs:
@@ -114,7 +114,7 @@ def name(arm: str | None) -> str:
     return method_label(arm)
 
 
-def _triangle(rows: Sequence[Comparison]) -> View:
+def _triangle(rows: Sequence[Comparison]) -> Context:
     arms = list(dict.fromkeys([r.arm_a for r in rows] + [r.arm_b for r in rows]))
     found = {(r.arm_a, r.arm_b): r for r in rows}
     return {
@@ -129,7 +129,7 @@ def _triangle(rows: Sequence[Comparison]) -> View:
     }
 
 
-def _pair(row: Comparison | None) -> View | None:
+def _pair(row: Comparison | None) -> Context | None:
     if row is None:
         return None
     return {

@@ -16,12 +16,12 @@ from headstart.reporting import tables, words
 from headstart.reporting.answer import detectable
 from headstart.results import Compute, Pretraining, Results
 
-View = dict[str, Any]
+Context = dict[str, Any]
 
 FEW_IMAGES = 20  # test images of a class; below it a recall says too little
 
 
-def data_card(results: Results) -> View:
+def data_card(results: Results) -> Context:
     """What was compared on: images, classes, what was taken out, what the test set can show."""
     data = results.data
     counts = data.counts
@@ -51,9 +51,9 @@ def data_card(results: Results) -> View:
     }
 
 
-def arm_table(results: Results) -> View:
+def arm_table(results: Results) -> Context:
     """The main table: one group of rows a label fraction, one row an arm."""
-    groups: dict[float, list[View]] = defaultdict(list)
+    groups: dict[float, list[Context]] = defaultdict(list)
     labels: dict[float, int] = {}
     for row in tables.summaries(results):
         groups[row.fraction].append(_arm_row(results, row))
@@ -67,7 +67,7 @@ def arm_table(results: Results) -> View:
     }
 
 
-def comparison_table(results: Results) -> list[View]:
+def comparison_table(results: Results) -> list[Context]:
     """Every comparison of the run, with its p-values."""
     ordered = [*tables.against_supervised(results), *tables.other_comparisons(results)]
     return [
@@ -87,7 +87,7 @@ def comparison_table(results: Results) -> list[View]:
     ]
 
 
-def class_table(results: Results) -> View | None:
+def class_table(results: Results) -> Context | None:
     """Precision, recall and F1 of every class for the best pretrained arm and for supervised."""
     arms = tables.best_arms(results)
     shown = [arm for arm in arms if arm.pretrained][:1]
@@ -107,7 +107,7 @@ def class_table(results: Results) -> View | None:
     return {"arms": [arm.arm.label for arm in shown], "rows": rows}
 
 
-def pretraining(results: Results) -> View:
+def pretraining(results: Results) -> Context:
     """How pretraining went: one sentence an event, and one row a run."""
     runs = results.pretraining
     return {
@@ -117,7 +117,7 @@ def pretraining(results: Results) -> View:
     }
 
 
-def reproduce(results: Results) -> View:
+def reproduce(results: Results) -> Context:
     """How to get these numbers again: command, versions, times and the settings as YAML."""
     import yaml
 
@@ -140,7 +140,7 @@ def reproduce(results: Results) -> View:
     }
 
 
-def captions(results: Results) -> dict[str, View]:
+def captions(results: Results) -> dict[str, Context]:
     """Per figure its title, what it shows and how to read it."""
     metric = words.METRICS[tables.primary_metric(results)]
     seeds = words.plural(len(tables.seeds(results)), "seed")
@@ -187,7 +187,7 @@ def captions(results: Results) -> dict[str, View]:
     }
 
 
-def _caption(title: str, text: str) -> View:
+def _caption(title: str, text: str) -> Context:
     return {"title": title, "text": text}
 
 
@@ -215,7 +215,7 @@ def _warnings(results: Results) -> list[str]:
     ]
 
 
-def _arm_row(results: Results, row: tables.ArmSummary) -> View:
+def _arm_row(results: Results, row: tables.ArmSummary) -> Context:
     entry = tables.comparison_of(results, row)
     return {
         "name": row.arm.label,
@@ -327,7 +327,7 @@ def _same_start(runs: Sequence[Pretraining]) -> str:
     return "yes" if all(len(found) == 1 for found in starts.values()) else "no"
 
 
-def _run_row(run: Pretraining) -> View:
+def _run_row(run: Pretraining) -> Context:
     return {
         "name": method_title(run.method),
         "seed": str(run.seed),

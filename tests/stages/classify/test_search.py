@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from headstart.config import Finetune
-from headstart.stages.classify.search import Found, Search
+from headstart.stages.classify.search import Search, SearchResult
 from headstart.stages.classify.trials import Setting, Trial
 
 World = Callable[[Setting], tuple[float, bool]]
 """A setting -> balanced accuracy on validation, and whether it still improves at its end."""
 
 
-def searched(world: World, **settings: Any) -> tuple[Found, list[Setting]]:
+def searched(world: World, **settings: Any) -> tuple[SearchResult, list[Setting]]:
     asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",)} | settings
     seen: list[Setting] = []
 

@@ -11,7 +11,7 @@ from headstart.nn.encoder import weights_hash
 from headstart.runtime.memory import fitting
 from headstart.runtime.networks import load_encoder, save_weights
 from headstart.stages.classify.job import FinetuneJob
-from headstart.stages.classify.search import Found, Search, base_grid
+from headstart.stages.classify.search import Search, SearchResult, base_grid
 from headstart.stages.classify.trials import Setting, Trial
 from headstart.store import Entry
 
@@ -23,32 +23,32 @@ def finetune(job: FinetuneJob, entry: Entry) -> None:
     """
     run = job.run
     started = time.perf_counter()
-    found = Search(run.study.classify.finetune, _Attempts(job, entry)).run()
-    run.tell.progress(f"classify {job.cell.label}", len(found.trials), len(found.trials))
+    search = Search(run.study.classify.finetune, _Attempts(job, entry)).run()
+    run.tell.progress(f"classify {job.cell.label}", len(search.trials), len(search.trials))
     begin = load_encoder(run, job.begin)
     start = weights_hash(begin)
     network = Supervised(begin, len(job.data.index.classes))
-    network.load_state_dict(found.best.weights)
+    network.load_state_dict(search.best.weights)
     save_weights(network, entry, "network")
-    entry.finish({**_outcome(job, found.best), **_told(job, found), "start": start}, started)
+    entry.finish({**_outcome(job, search.best), **_record(job, search), "start": start}, started)
     forget_trials(entry)
 
 
-def _told(job: FinetuneJob, found: Found) -> dict[str, Any]:
+def _record(job: FinetuneJob, search: SearchResult) -> dict[str, Any]:
     """What is kept of the search; costs are those of all trials."""
     settings = job.run.study.classify.finetune
     return {
         "labels": job.budget.labels,
         "chosen": {
-            **found.best.summary(),
-            "lr_at_edge": found.lr_at_edge,
-            "converged": found.converged,
+            **search.best.summary(),
+            "lr_at_edge": search.lr_at_edge,
+            "converged": search.converged,
         },
         "procedure": settings.model_dump(mode="json"),
         "base_trials": len(base_grid(settings)),
-        "trials": [trial.summary() for trial in found.trials],
-        "train_images": sum(trial.images for trial in found.trials),
-        "train_steps": sum(trial.steps for trial in found.trials),
+        "trials": [trial.summary() for trial in search.trials],
+        "train_images": sum(trial.images for trial in search.trials),
+        "train_steps": sum(trial.steps for trial in search.trials),
     }
 
 

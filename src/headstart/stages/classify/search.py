@@ -22,7 +22,7 @@ def base_grid(settings: Finetune) -> list[Setting]:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The best trial on validation, with its weights, and all trials without theirs."""
 
     best: Trial
@@ -45,7 +45,7 @@ class Search:
         self.best = Trial.none()
         self.trials: list[Trial] = []
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Every step of the procedure; where no trial could be scored the grid is all."""
         for setting in base_grid(self.settings):
             self._try(setting)
@@ -53,7 +53,7 @@ class Search:
         if self.best.best_epoch:
             self._widen()
             converged = self._augment(self._lengthen())
-        return Found(self.best, tuple(self.trials), converged)
+        return SearchResult(self.best, tuple(self.trials), converged)
 
     def _try(self, setting: Setting) -> Trial:
         trial = self.attempt(setting)

@@ -130,7 +130,7 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
     arms = [model.arm for model in fitted]
     pairs = against(arms, first.arm)
     fractions = compared.judged.fractions
-    found = Comparisons(
+    comparisons = Comparisons(
         comparisons=tuple(row for f in fractions for row in compared.differences(pairs, f)),
         method_pairs=tuple(
             row for f in fractions for row in compared.differences(between(arms[1:]), f)
@@ -138,7 +138,7 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
         area_differences=tuple(compared.areas(pairs)),
         label_saving=(),
     )
-    return Compared(write_comparisons(found), (*notes,))
+    return Compared(write_comparisons(comparisons), (*notes,))
 
 
 def _named(paths: Sequence[Path]) -> dict[Path, str]:
@@ -170,7 +170,7 @@ def _fit(first: Model, model: Model, notes: list[str]) -> Model:
         f"({', '.join(f'{a} with {b}' for a, b in pairs.items())}), which is right only if "
         "nothing but chance tells runs apart"
     )
-    answers = {(pairs[s], f): found for (s, f), found in model.answers.items() if s in pairs}
+    answers = {(pairs[s], f): classes for (s, f), classes in model.answers.items() if s in pairs}
     return replace(model, answers=answers)
 
 
@@ -210,9 +210,9 @@ def _judge(models: Sequence[Model], asked: Question) -> Judged:
     return _judged(
         np.array([number[models[0].labels[identity]] for identity in ids], dtype=np.int64),
         {
-            Key(model.arm, *cell): np.array([number[found[i]] for i in ids], dtype=np.int64)
+            Key(model.arm, *cell): np.array([number[classes[i]] for i in ids], dtype=np.int64)
             for model in models
-            for cell, found in model.answers.items()
+            for cell, classes in model.answers.items()
         },
         grouped([groups[identity] for identity in ids]) if groups else None,
         (len(classes), asked.replicates),
@@ -225,7 +225,7 @@ def _judged(
     groups: np.ndarray | None,
     chance: tuple[int, int],
 ) -> Judged:
-    learned = {key: beats_chance(y, found, *chance) for key, found in predicted.items()}
+    learned = {key: beats_chance(y, answers, *chance) for key, answers in predicted.items()}
     return Judged(y, predicted, learned, groups)
 
 
@@ -265,8 +265,8 @@ def compare_run(folder: Path, asked: Question) -> Compared:
         },
         validation=_validation(results),
     )
-    found = findings(judged, asked, _lost(results))
-    return Compared(write_comparisons(found).model_copy(update={"gates": results.gates}))
+    comparisons = findings(judged, asked, _lost(results))
+    return Compared(write_comparisons(comparisons).model_copy(update={"gates": results.gates}))
 
 
 def _validation(results: Results) -> dict[Key, float]:
@@ -440,8 +440,8 @@ def _agree(path: Path, row: dict[str, str], known: dict[str, str], column: str) 
 
 
 def _require_whole(path: Path, labels: Mapping[str, str], answers: Answers) -> None:
-    for (seed, fraction), found in answers.items():
-        missing = [identity for identity in labels if identity not in found]
+    for (seed, fraction), given in answers.items():
+        missing = [identity for identity in labels if identity not in given]
         if missing:
             where = f"seed {seed}" + (f" at label_fraction {fraction:g}" if fraction < 1 else "")
             raise StudyError(

@@ -159,22 +159,22 @@ def _ask(atlas: Atlas, network: Network, scenes: Scenes, entry: Entry) -> None:
 def _row(atlas: Atlas, arm: Arm, answers: Answers, scenes: Scenes) -> Background:
     from headstart.stats.background import reliance
 
-    found = reliance(answers, scenes.plan)
-    accuracy = {kind: interval(value) for kind, value in found.accuracy.items()}
+    measured = reliance(answers, scenes.plan)
+    accuracy = {kind: interval(value) for kind, value in measured.accuracy.items()}
     return Background(
         arm=arm,
         seed=first_seed(atlas, arm),
-        images=found.n,
+        images=measured.n,
         accuracy=CompositeAccuracy(**accuracy),
-        gap=interval(found.gap),
-        paste_cost=interval(found.paste_cost),
-        skill=interval(found.skill),
-        skill_p=found.skill_p,
-        follows=known(found.follows),
-        expected=known(found.expected),
-        follows_more=interval(found.follows_more),
+        gap=interval(measured.gap),
+        paste_cost=interval(measured.paste_cost),
+        skill=interval(measured.skill),
+        skill_p=measured.skill_p,
+        follows=known(measured.follows),
+        expected=known(measured.expected),
+        follows_more=interval(measured.follows_more),
         worst_group=_worst_group(atlas, answers, scenes),
-        warnings=found.warnings,
+        warnings=measured.warnings,
     )
 
 
@@ -187,14 +187,14 @@ def _worst_group(atlas: Atlas, answers: Answers, scenes: Scenes) -> WorstGroup |
     groups = atlas.data.index.groups[scenes.positions]
     if len(np.unique(groups)) == len(groups):
         return None
-    found = worst_group(answers.y, answers.original, groups, scenes.plan)
+    worst = worst_group(answers.y, answers.original, groups, scenes.plan)
     return WorstGroup(
-        group=found.group,
-        images=found.n,
-        accuracy=found.accuracy,
-        expected=found.expected,
-        p=found.p,
-        gap=found.gap,
+        group=worst.group,
+        images=worst.n,
+        accuracy=worst.accuracy,
+        expected=worst.expected,
+        p=worst.p,
+        gap=worst.gap,
     )
 
 
@@ -225,8 +225,8 @@ def _blur(atlas: Atlas, network: Network, entry: Entry) -> None:
     started = time.perf_counter()
     x = atlas.data.images(atlas.positions).centred(np.arange(len(atlas.positions)))
     target = torch.from_numpy(atlas.labels).to(x.device)
-    found = centre_against_border(network.load(atlas.run, atlas.data), x, target)
-    falls = {"centre": found.centre, "border": found.border}
+    drops = centre_against_border(network.load(atlas.run, atlas.data), x, target)
+    falls = {"centre": drops.centre, "border": drops.border}
     np.savez(entry.folder / "falls.npz", allow_pickle=False, **falls)
     entry.finish({}, started)
 

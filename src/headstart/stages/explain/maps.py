@@ -98,8 +98,8 @@ class Atlas:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """Arms with a network, untrained ones left out."""
-        found = dict.fromkeys(network.cell.arm for network in self.networks)
-        return tuple(arm for arm in found if arm != UNTRAINED)
+        arms = dict.fromkeys(network.cell.arm for network in self.networks)
+        return tuple(arm for arm in arms if arm != UNTRAINED)
 
     @cached_property
     def untrained(self) -> tuple[Cell, Cell]:
@@ -159,14 +159,14 @@ class Atlas:
 
     def maps(self, cell: Cell, attribution: str, target: str = TRUE) -> MapsOf:
         """One network's maps of all images; under ``OWN`` only those it gets wrong differ."""
-        found = _load(self.stored[cell, attribution, TRUE])
+        stored = _load(self.stored[cell, attribution, TRUE])
         if target == TRUE:
-            return found
+            return stored
         wrong = np.flatnonzero(~self.right(cell))
         if not len(wrong):
-            return found
+            return stored
         own = _load(self.stored[cell, attribution, OWN])
-        maps, usable = found.maps.copy(), found.usable.copy()
+        maps, usable = stored.maps.copy(), stored.usable.copy()
         maps[wrong], usable[wrong] = own.maps, own.usable
         return MapsOf(maps, usable)
 
@@ -282,10 +282,10 @@ class ExplainedNetwork:
         x = self.data.images(self.positions).centred(asked)
         target = torch.from_numpy(classes).to(x.device)
         try:
-            found = attribute(self.loaded, x, target, name, reference=reference(self.data))
+            attributed = attribute(self.loaded, x, target, name, reference=reference(self.data))
         except NoMap as why:
             return nothing, {"converged": [False] * len(asked), "reason": str(why)}
-        return found.maps.cpu().numpy(), {"converged": found.converged.tolist()}
+        return attributed.maps.cpu().numpy(), {"converged": attributed.converged.tolist()}
 
 
 def reference(data: Dataset) -> Tensor:

@@ -67,17 +67,17 @@ class StoredLikeness(Model):
 
 def compare_maps(atlas: Atlas) -> Likeness:
     """Every pair of arms under every attribution; found again where nothing has changed."""
-    found = []
+    stored = []
     for done, name in enumerate(atlas.attributions):
         atlas.run.tell.progress("explain: comparing maps", done, len(atlas.attributions))
-        found.append(_likeness(atlas, name))
+        stored.append(_likeness(atlas, name))
     atlas.run.tell.progress(
         "explain: comparing maps", len(atlas.attributions), len(atlas.attributions)
     )
     return Likeness(
-        rows=tuple(row for one in found for row in one.rows),
-        sanity=tuple(one.sanity for one in found),
-        by_image=np.array(found[0].by_image, dtype=np.float64),  # None becomes NaN
+        rows=tuple(row for one in stored for row in one.rows),
+        sanity=tuple(one.sanity for one in stored),
+        by_image=np.array(stored[0].by_image, dtype=np.float64),  # None becomes NaN
     )
 
 
@@ -127,12 +127,12 @@ class Pairs:
     @cached_property
     def ceilings(self) -> dict[Arm, Table]:
         """Two seeds of each arm; empty where the study has one."""
-        found = {}
+        tables = {}
         for arm in self.atlas.arms:
             cells = self.atlas.cells(arm)
             if len(cells) > 1:
-                found[arm] = self._compared[cells[0], cells[1], TRUE]
-        return found
+                tables[arm] = self._compared[cells[0], cells[1], TRUE]
+        return tables
 
     @cached_property
     def on_edges(self) -> dict[Arm, Table]:
@@ -310,9 +310,9 @@ def means(table: Table) -> Measures:
     )
 
 
-def interval(found: Interval) -> results.Interval:
+def interval(limits: Interval) -> results.Interval:
     """A value and its 95 % limits as the results hold them: None where not known."""
-    value, low, high = (known(float(part)) for part in found)
+    value, low, high = (known(float(part)) for part in limits)
     return results.Interval(value=value, low=low, high=high)
 
 
