@@ -34,7 +34,7 @@ VERSIONS = {
     "evaluate": 1,
     "explain": 4,
     "gates": 1,
-    "compare": 3,
+    "compare": 4,
 }
 DONE = "done.json"
 PASSING = (".", "checkpoint", DONE)  # how the names begin of files that are no part of an artifact

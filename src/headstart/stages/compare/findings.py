@@ -10,6 +10,7 @@ from headstart.stages.compare.families import (
     METRIC,
     Bench,
     Judged,
+    Pair,
     Question,
     against,
     between,
@@ -22,11 +23,12 @@ Lost = tuple[Arm, float, int, str, str]
 def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
-    Each protocol is a family of its own at each label fraction. Where no seed of an arm is left,
-    its comparison says "no verdict" and why.
+    The main protocol at all label fractions is a family of its own. The other protocols are
+    corrected over all that the answer box shows, the main protocol included. Where no seed of an
+    arm is left, its comparison says "no verdict" and why.
     """
     bench = Bench(judged, asked)
-    comparisons, pairs = list[Comparison](), list[Comparison]()
+    pairs = list[Comparison]()
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
@@ -34,19 +36,36 @@ def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comp
         areas += bench.areas(against(arms, BASELINE))
         savings += bench.savings(against(arms, BASELINE))
         for fraction in judged.fractions:
-            pairs += bench.differences(between(methods), fraction)
-    for fraction in judged.fractions:
-        gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
-        for protocol in COMPARED:
-            arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-            rows = bench.differences(against(arms, BASELINE), fraction)
-            comparisons += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
+            pairs += bench.differences((pair, fraction) for pair in between(methods))
+    rows = bench.differences(_asked(judged, COMPARED[:1]))
+    rows += bench.differences(
+        _asked(judged, COMPARED[1:]), [row.p for row in rows if row.p is not None]
+    )
     return Comparisons(
-        comparisons=tuple(comparisons),
+        comparisons=tuple(_in_order(judged, rows, lost)),
         method_pairs=tuple(pairs),
         area_differences=tuple(areas),
         label_saving=tuple(savings),
     )
+
+
+def _asked(judged: Judged, protocols: Sequence[str]) -> list[tuple[Pair, float]]:
+    """The candidates under some protocols with the baseline, at every label fraction."""
+    arms = [arm for arm in judged.arms if arm.candidate and arm.protocol in protocols]
+    return [(pair, f) for f in judged.fractions for pair in against(arms, BASELINE)]
+
+
+def _in_order(
+    judged: Judged, rows: Sequence[Comparison], lost: Sequence[Lost]
+) -> Iterator[Comparison]:
+    """Rows by label fraction and protocol, with those of arms that were lost."""
+    for fraction in judged.fractions:
+        gone = {one[0]: one for one in reversed(lost) if one[1] == fraction}
+        for protocol in COMPARED:
+            arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
+            mine = [r for r in rows if r.fraction == fraction and r.arm_a.protocol == protocol]
+            yield from mine
+            yield from _unjudged(arms, mine, gone, protocol, judged.y.size)
 
 
 def _unjudged(

@@ -130,9 +130,11 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
     pairs = against(arms, first.arm)
     fractions = bench.judged.fractions
     found = Comparisons(
-        comparisons=tuple(row for f in fractions for row in bench.differences(pairs, f)),
+        comparisons=tuple(bench.differences((pair, f) for f in fractions for pair in pairs)),
         method_pairs=tuple(
-            row for f in fractions for row in bench.differences(between(arms[1:]), f)
+            row
+            for f in fractions
+            for row in bench.differences((pair, f) for pair in between(arms[1:]))
         ),
         area_differences=tuple(bench.areas(pairs)),
         label_saving=(),
