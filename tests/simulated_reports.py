@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -45,6 +45,15 @@ class EqualArms:
     luck: float = 0.06
     class_luck: float = 0.08
     own_luck: float = 0.05
+
+    def with_luck(self, times: float) -> EqualArms:
+        """The same with so many times the spread of the seeds."""
+        return replace(
+            self,
+            luck=times * self.luck,
+            class_luck=times * self.class_luck,
+            own_luck=times * self.own_luck,
+        )
 
     def report(self, seed: int) -> Judged:
         """The predictions of one simulated study."""
@@ -87,10 +96,15 @@ class EqualArms:
 class Row:
     """A candidate's comparison with supervised training at a label fraction."""
 
-    protocol: str
+    arm: Arm
     fraction: float
     difference: float
     p: float
+
+    @property
+    def protocol(self) -> str:
+        """How its encoder became a classifier."""
+        return self.arm.protocol
 
 
 def rows(judged: Judged, replicates: int) -> Iterator[Row]:
@@ -118,7 +132,7 @@ def rows(judged: Judged, replicates: int) -> Iterator[Row]:
         if arm != BASELINE:
             ours, theirs = scored[arm, fraction], scored[BASELINE, fraction]
             found = estimate(ours[1] - theirs[1], ours[0] - theirs[0])
-            yield Row(arm.protocol, fraction, found.difference, found.p)
+            yield Row(arm, fraction, found.difference, found.p)
 
 
 def _replicates(shares: np.ndarray, judged: Judged, replicates: int) -> np.ndarray:
@@ -164,9 +178,10 @@ def main() -> None:
     asked.add_argument("--reports", type=int, default=400)
     asked.add_argument("--replicates", type=int, default=2000)
     asked.add_argument("--seeds", type=int, nargs="+", default=[1, 3, 5])
+    asked.add_argument("--luck", type=float, default=1.0, help="times the spread of seeds")
     given = asked.parse_args()
     for seeds in given.seeds:
-        world = EqualArms(seeds=seeds)
+        world = EqualArms(seeds=seeds).with_luck(given.luck)
         told = [
             false_betters(list(rows(world.report(i), given.replicates)))
             for i in range(given.reports)

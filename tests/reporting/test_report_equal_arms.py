@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from made_results import Knobs, build, typed
-from simulated_reports import EqualArms, false_betters, rows
 
 from headstart.reporting import answer
 from headstart.results import Comparisons
 from headstart.stages.compare.families import Question
 from headstart.stages.compare.findings import findings
+from simulated_reports import EqualArms, false_betters, rows
 
 ALLOWED = 0.06
+LUCKY = EqualArms(3).with_luck(2)
 
 
 def in_the_box(found: Comparisons) -> list[str]:
     """The verdicts that the answer box of a report shows, in its grids and in its sentences."""
-    results = typed(build(Knobs(seeds=1))).model_copy(update={"comparisons": found.comparisons})
+    made = typed(build(Knobs(seeds=1, fractions=EqualArms.fractions)))
+    results = made.model_copy(update={"comparisons": found.comparisons})
     shown = [
         (part["grid"]["rows"], [item for _, items in part["groups"] for item in items])
         for part in answer.verdict(results)["parts"]
@@ -30,41 +32,33 @@ def in_the_box(found: Comparisons) -> list[str]:
 def test_the_answer_box_shows_every_comparison_and_they_are_the_fast_ones() -> None:
     judged = EqualArms(seeds=3).report(0)
     found = findings(judged, Question(replicates=500))
-    fast = {(r.protocol, r.fraction, r.difference): r for r in rows(judged, 500)}
+    fast = {(r.arm, r.fraction): r for r in rows(judged, 500)}
     for row in found.comparisons:
-        assert row.difference is not None
-        near = [
-            r
-            for r in fast.values()
-            if (r.protocol, r.fraction) == (row.arm_a.protocol, row.fraction)
-            and r.difference == pytest.approx(row.difference, abs=1e-9)
-        ]
-        assert row.p in [pytest.approx(r.p) for r in near]
+        same = fast[row.arm_a, row.fraction]
+        assert (row.difference, row.p) == pytest.approx((same.difference, same.p))
     assert len(in_the_box(found)) == len(fast) == 4 * 3 * 3
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_fast_count_is_what_the_box_says(seeds: int) -> None:
-    # Loose images and few of them: some report among these calls an arm better by luck.
     judged = EqualArms(seeds=seeds).report(1)
     told = false_betters(list(rows(judged, 2000)))["as it is"]
     assert ("better" in in_the_box(findings(judged, Question(replicates=2000)))) == told
 
 
-def rates(seeds: int, reports: int) -> dict[str, float]:
-    world = EqualArms(seeds=seeds)
+def rates(world: EqualArms, reports: int) -> dict[str, float]:
     told = [false_betters(list(rows(world.report(i), 2000))) for i in range(reports)]
     return {name: float(np.mean([one[name] for one in told])) for name in told[0]}
 
 
 def test_few_reports_of_equal_arms_call_one_better() -> None:
-    found = rates(seeds=1, reports=60)
+    found = rates(EqualArms(1), reports=120)
     assert found["as it is"] <= ALLOWED
     # Corrected within one protocol and fraction alone it is too often: the world is no easy one.
-    assert found["each protocol and fraction"] > 2 * ALLOWED
+    assert found["each protocol and fraction"] > ALLOWED
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [1, 3, 5])
-def test_reports_of_equal_arms_keep_the_promise(seeds: int) -> None:
-    assert rates(seeds, reports=600)["as it is"] <= ALLOWED
+@pytest.mark.parametrize("world", [EqualArms(1), EqualArms(3), EqualArms(5), LUCKY])
+def test_reports_of_equal_arms_keep_the_promise(world: EqualArms) -> None:
+    assert rates(world, reports=600)["as it is"] <= ALLOWED
