@@ -161,9 +161,8 @@ def false_betters(found: list[Row]) -> dict[str, bool]:
         "one": any(row.p < LEVEL and row.difference > 0 for row in found[:1]),
         "each protocol and fraction": any(_better(family, family) for family in each),
         "main protocol, the others": headline or _better(rest, rest),
-        "as it is": headline or _better(rest, found),
-        "as it is, headline": headline,
-        "all at once": _better(found, found),
+        "main protocol, the others over all": headline or _better(rest, found),
+        "as it is": _better(found, found),
     }
 
 

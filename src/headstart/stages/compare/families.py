@@ -103,19 +103,14 @@ class Bench:
         self.judged, self.question = judged, question
         self._scored: dict[tuple[int, ...], dict[tuple[Arm, float], tuple[Doubles, Doubles]]] = {}
 
-    def differences(
-        self, asked: Iterable[tuple[Pair, float]], beside: Sequence[float] = ()
-    ) -> list[Comparison]:
-        """One family: pairs at label fractions, without those that share no seed there.
-
-        ``beside`` holds the p-values of other comparisons that are corrected together with these.
-        """
+    def differences(self, asked: Iterable[tuple[Pair, float]]) -> list[Comparison]:
+        """One family: pairs at label fractions, without those that share no seed there."""
         estimates = {
             (pair, fraction): self._estimate(pair, fraction)
             for pair, fraction in asked
             if self.judged.seeds([fraction], *pair)
         }
-        corrected = _holm([*(e.p for e in estimates.values()), *beside])[: len(estimates)]
+        corrected = _holm([e.p for e in estimates.values()])
         return [
             self._row(pair, fraction, e, p)
             for ((pair, fraction), e), p in zip(estimates.items(), corrected, strict=True)

@@ -10,7 +10,6 @@ from headstart.stages.compare.families import (
     METRIC,
     Bench,
     Judged,
-    Pair,
     Question,
     against,
     between,
@@ -23,9 +22,8 @@ Lost = tuple[Arm, float, int, str, str]
 def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
-    The main protocol at all label fractions is a family of its own. The other protocols are
-    corrected over all that the answer box shows, the main protocol included. Where no seed of an
-    arm is left, its comparison says "no verdict" and why.
+    ``comparisons``, all that the answer box shows, are one family: every protocol at every label
+    fraction. Where no seed of an arm is left, its comparison says "no verdict" and why.
     """
     bench = Bench(judged, asked)
     pairs = list[Comparison]()
@@ -37,22 +35,15 @@ def findings(judged: Judged, asked: Question, lost: Sequence[Lost] = ()) -> Comp
         savings += bench.savings(against(arms, BASELINE))
         for fraction in judged.fractions:
             pairs += bench.differences((pair, fraction) for pair in between(methods))
-    rows = bench.differences(_asked(judged, COMPARED[:1]))
-    rows += bench.differences(
-        _asked(judged, COMPARED[1:]), [row.p for row in rows if row.p is not None]
-    )
+    arms = [arm for arm in judged.arms if arm.candidate and arm.protocol in COMPARED]
+    box = [(pair, f) for f in judged.fractions for pair in against(arms, BASELINE)]
+    rows = bench.differences(box)
     return Comparisons(
         comparisons=tuple(_in_order(judged, rows, lost)),
         method_pairs=tuple(pairs),
         area_differences=tuple(areas),
         label_saving=tuple(savings),
     )
-
-
-def _asked(judged: Judged, protocols: Sequence[str]) -> list[tuple[Pair, float]]:
-    """The candidates under some protocols with the baseline, at every label fraction."""
-    arms = [arm for arm in judged.arms if arm.candidate and arm.protocol in protocols]
-    return [(pair, f) for f in judged.fractions for pair in against(arms, BASELINE)]
 
 
 def _in_order(
