@@ -54,7 +54,13 @@ def test_every_order_of_two_layers_lets_the_last_one_win() -> None:
 
 
 def test_no_layers_are_the_defaults() -> None:
-    assert build_study([]) == Study() == build_study([("preset", PRESETS["standard"]())])
+    assert build_study([]) == Study()
+
+
+def test_standard_is_the_defaults_with_three_seeds_unless_told_otherwise() -> None:
+    standard = ("preset standard", PRESETS["standard"]())
+    assert build_study([standard]) == Study(seeds=(0, 1, 2))
+    assert build_study([standard, ("--seeds", {"seeds": [4]})]).seeds == (4,)
 
 
 def test_the_layer_that_brought_the_fault_is_named() -> None:

@@ -54,7 +54,7 @@ PROTOCOLS = {
 """By name, in the order of tables."""
 
 COMPARED = ("finetune", "linear", "knn")
-"""Protocols under which candidates are compared with the baseline; each is a family of its own."""
+"""Protocols under which candidates are compared with the baseline; the first is the main answer."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ VERSIONS = {
     "evaluate": 1,
     "explain": 5,
     "gates": 2,
-    "compare": 4,
+    "compare": 5,
 }
 DONE = "done.json"
 TEMPORARY = (".", "checkpoint", DONE)  # files that begin so are no part of an artifact

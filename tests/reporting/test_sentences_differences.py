@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from headstart.arms import BASELINE, Arm
 from headstart.reporting.sentences import sentence
 from headstart.reporting.words import points
 from headstart.results import AreaDifference, Comparison, LostArm
-from headstart.stats.verdict import VERDICTS, Evidence, judge
+from headstart.stats.verdict import Evidence, Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def evidence(draw):
 @given(evidence())
 def test_every_sentence_keeps_the_rules(e):
     verdict, text = said(e)
-    assert verdict in VERDICTS
+    assert verdict in get_args(Verdict)
     lower = text.lower()
     assert not any(word in lower for word in ("significant", "p <", "p=", "p-value", "comparable"))
     assert "for this dataset, this backbone" in text

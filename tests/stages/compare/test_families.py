@@ -90,20 +90,27 @@ def test_a_row_is_what_the_bootstrap_of_that_pair_alone_says(found: dict) -> Non
         assert got == pytest.approx([alone.difference, alone.low, alone.high, alone.p])
 
 
+def family(rows: list[dict[str, Any]], *protocols: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["arm_a"].partition("/")[2] in protocols]
+
+
+def assert_corrected_together(rows: list[dict[str, Any]], among: list[dict[str, Any]]) -> None:
+    expected = dict(zip(map(id, among), holm([row["p"] for row in among]), strict=True))
+    assert rows
+    for row in rows:
+        assert row["p_holm"] == pytest.approx(expected[id(row)])
+
+
 def test_every_family_is_corrected_by_itself(found: dict) -> None:
-    families = {
-        "comparisons": lambda row: (row["fraction"], row["arm_a"].partition("/")[2]),
-        "method_pairs": lambda row: (row["fraction"], row["arm_a"].partition("/")[2]),
-        "area_differences": lambda row: row["arm_a"].partition("/")[2],
-    }
-    for name, family in families.items():
-        members: dict = {}
-        for row in found[name]:
-            members.setdefault(family(row), []).append(row)
-        for rows in members.values():
-            expected = holm([row["p"] for row in rows])
-            assert [row["p_holm"] for row in rows] == pytest.approx(expected.tolist())
-    sizes = [len(found[name]) for name in families]
+    rows = found["comparisons"]
+    assert_corrected_together(rows, rows)
+    for fraction in FRACTIONS:
+        pairs = [row for row in found["method_pairs"] if row["fraction"] == fraction]
+        assert_corrected_together(pairs, pairs)  # all of them fine-tuned
+    for protocol in ("finetune", "linear"):
+        areas = family(found["area_differences"], protocol)
+        assert_corrected_together(areas, areas)
+    sizes = [len(found[name]) for name in ("comparisons", "method_pairs", "area_differences")]
     assert sizes == [4 * 4, 4 * 3, 4]
 
 
@@ -250,7 +257,7 @@ def test_images_of_a_group_count_as_one() -> None:
 
     def width(judged: Judged) -> float:
         question = replace(ASKED, replicates=2000)
-        row = PairComparisons(judged, question).differences([(A_LINEAR, BASELINE)], 1.0)[0]
+        row = PairComparisons(judged, question).differences([((A_LINEAR, BASELINE), 1.0)])[0]
         assert row.low is not None
         assert row.high is not None
         return row.high - row.low

@@ -1,7 +1,8 @@
 """The comparisons of a study, family by family, from predicted classes alone: no torch, no files.
 
 Against the baseline at each label count; between the methods; over all label counts at once (the
-area between label curves); and in labels saved. Every family has its own Holm correction.
+area between label curves); and in labels saved. Every family has its own Holm correction; what
+belongs to one family is for the caller to say.
 """
 
 from __future__ import annotations
@@ -102,17 +103,17 @@ class PairComparisons:
         self.judged, self.question = judged, question
         self._scored: dict[tuple[int, ...], dict[tuple[Arm, float], tuple[Doubles, Doubles]]] = {}
 
-    def differences(self, pairs: Sequence[Pair], fraction: float) -> list[Comparison]:
-        """One family: the pairs that share a seed, at one label fraction."""
+    def differences(self, asked: Iterable[tuple[Pair, float]]) -> list[Comparison]:
+        """One family: pairs at label fractions, without those that share no seed there."""
         estimates = {
-            pair: self._estimate(pair, fraction)
-            for pair in pairs
+            (pair, fraction): self._estimate(pair, fraction)
+            for pair, fraction in asked
             if self.judged.seeds([fraction], *pair)
         }
         corrected = _holm([e.p for e in estimates.values()])
         return [
             self._row(pair, fraction, e, p)
-            for (pair, e), p in zip(estimates.items(), corrected, strict=True)
+            for ((pair, fraction), e), p in zip(estimates.items(), corrected, strict=True)
         ]
 
     def areas(self, pairs: Sequence[Pair]) -> list[AreaDifference]:

@@ -20,14 +20,14 @@ from headstart.stages.compare.families import (
 def findings(judged: Judged, asked: Question, lost: Sequence[LostArm] = ()) -> Comparisons:
     """``comparisons``, ``method_pairs``, ``area_differences`` and ``label_saving`` of a study.
 
-    Each protocol is a family of its own at each label fraction. Candidates meet the better of the
-    supervised arms on validation at that fraction; over all fractions, the one that is better in
-    the mean over them. Where no seed of an arm is left, the verdict of its comparison is "no
-    verdict", and ``lost`` says why.
+    ``comparisons``, all that the answer box shows, are one family: every protocol at every label
+    fraction. Candidates meet the better of the supervised arms on validation at that fraction;
+    over all fractions, the one that is better in the mean over them. Where no seed of an arm is
+    left, the verdict of its comparison is "no verdict", and ``lost`` says why.
     """
     compared = PairComparisons(judged, asked)
     throughout = baseline(judged, judged.fractions)
-    comparisons, pairs = list[Comparison](), list[Comparison]()
+    pairs = list[Comparison]()
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
@@ -35,21 +35,36 @@ def findings(judged: Judged, asked: Question, lost: Sequence[LostArm] = ()) -> C
         areas += compared.areas(against(arms, throughout))
         savings += compared.savings(against(arms, throughout))
         for fraction in judged.fractions:
-            pairs += compared.differences(between(methods), fraction)
-    for fraction in judged.fractions:
-        gone = {one.arm: one for one in reversed(lost) if one.fraction == fraction}
-        chosen, choice = baseline(judged, [fraction]), chosen_from(judged, [fraction])
-        for protocol in COMPARED:
-            arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-            rows = compared.differences(against(arms, chosen), fraction)
-            rows = [row.model_copy(update={"chosen_from": choice}) for row in rows]
-            comparisons += [*rows, *_unjudged(arms, rows, gone, protocol, judged.y.size)]
+            pairs += compared.differences((pair, fraction) for pair in between(methods))
+    arms = [arm for arm in judged.arms if arm.candidate and arm.protocol in COMPARED]
+    asked_pairs = [
+        (pair, fraction)
+        for fraction in judged.fractions
+        for pair in against(arms, baseline(judged, [fraction]))
+    ]
+    rows = [
+        row.model_copy(update={"chosen_from": chosen_from(judged, [row.fraction])})
+        for row in compared.differences(asked_pairs)
+    ]
     return Comparisons(
-        comparisons=tuple(comparisons),
+        comparisons=tuple(_in_order(judged, rows, lost)),
         method_pairs=tuple(pairs),
         area_differences=tuple(areas),
         label_saving=tuple(savings),
     )
+
+
+def _in_order(
+    judged: Judged, rows: Sequence[Comparison], lost: Sequence[LostArm]
+) -> Iterator[Comparison]:
+    """Rows by label fraction and protocol, with those of arms that were lost."""
+    for fraction in judged.fractions:
+        gone = {one.arm: one for one in reversed(lost) if one.fraction == fraction}
+        for protocol in COMPARED:
+            arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
+            mine = [r for r in rows if r.fraction == fraction and r.arm_a.protocol == protocol]
+            yield from mine
+            yield from _unjudged(arms, mine, gone, protocol, judged.y.size)
 
 
 def _unjudged(

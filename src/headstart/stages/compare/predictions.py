@@ -131,9 +131,11 @@ def compare_files(paths: Sequence[Path], baseline: Path | None, asked: Question)
     pairs = against(arms, first.arm)
     fractions = compared.judged.fractions
     comparisons = Comparisons(
-        comparisons=tuple(row for f in fractions for row in compared.differences(pairs, f)),
+        comparisons=tuple(compared.differences((pair, f) for f in fractions for pair in pairs)),
         method_pairs=tuple(
-            row for f in fractions for row in compared.differences(between(arms[1:]), f)
+            row
+            for f in fractions
+            for row in compared.differences((pair, f) for pair in between(arms[1:]))
         ),
         area_differences=tuple(compared.areas(pairs)),
         label_saving=(),
