@@ -19,7 +19,7 @@ check: .venv/.installed-test  ## style, types and dead code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/vulture
+	.ci/dead_code
 
 slow: .venv/.installed-test  ## the long trials
 	$(BIN)/python -m pytest -m slow

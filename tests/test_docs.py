@@ -73,7 +73,7 @@ def test_readme_commands_run(
 
     words = shlex.split(command.split("#")[0])
     if words[1] == "run":
-        words += SMALL
+        words += SMALL if "--seeds" in words else [*SMALL, "--seeds", "0"]
     if words[1] == "explain":
         words += SMALL_EXPLAIN
     if words[1] == "bench":
