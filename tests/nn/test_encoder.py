@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 import random
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from headstart.nn.encoder import MEAN, STD, Encoder, build_encoder, weights_hash
@@ -171,127 +166,3 @@ def test_a_small_stem_keeps_the_resolution() -> None:
 def test_a_stem_that_cannot_be_is_refused() -> None:
     assert "stem 'small' is for ResNets" in refusal("test_vit", stem="small", image_size=64)
     assert "stem 'smal' is not one of 'standard', 'small'" in refusal(TINY, stem="smal")
-
-
-# --- weights from a file -----------------------------------------------------------------------
-
-
-def filed(path: Path, weights: Any) -> str:
-    if path.suffix == ".safetensors":
-        save_file(weights, path)
-    else:
-        torch.save(weights, path)
-    return str(path)
-
-
-def with_head(prefix: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    def named(body: dict[str, Tensor]) -> dict[str, Tensor]:
-        head = {"fc.weight": torch.zeros(3, 96), "fc.bias": torch.zeros(3)}
-        return {prefix + name: tensor for name, tensor in {**body, **head}.items()}
-
-    return named
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [
-        lambda body: body,
-        with_head(""),
-        with_head("module."),
-        with_head("backbone."),
-        with_head("module.encoder.body."),
-        lambda body: {"state_dict": with_head("model.")(body), "epoch": 3},
-        lambda body: {"model": with_head("module.backbone.")(body)},
-        lambda body: {"state_dict": {"model": body}},
-    ],
-    ids=["bare", "head", "module", "backbone", "nested", "state_dict", "model", "twice"],
-)
-def test_weights_are_found_under_prefixes_and_beside_heads(
-    tmp_path: Path, wrap: Callable[[dict[str, Tensor]], Any]
-) -> None:
-    source = tiny(seed=7)
-    path = filed(tmp_path / "any.pth", wrap(source.body.state_dict()))
-    assert weights_hash(tiny(seed=8, weights=path)) == weights_hash(source)
-
-
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".safetensors"])
-def test_what_an_encoder_saves_it_reads(tmp_path: Path, suffix: str) -> None:
-    source = tiny(seed=7)
-    source(torch.rand(4, 3, 32, 32))  # statistics of batches too
-    path = filed(tmp_path / f"encoder{suffix}", source.state_dict())
-    assert weights_hash(tiny(weights=path)) == weights_hash(source)
-
-
-def test_a_backbone_with_an_encoder_of_its_own(tmp_path: Path) -> None:
-    """torchvision's transformers name their blocks ``encoder.…``, which is no prefix there."""
-    from torchvision.models import VisionTransformer
-
-    from headstart.nn import encoder as encoder_module
-
-    body = VisionTransformer(32, 16, 1, 2, 16, 32)
-    path = filed(tmp_path / "vit.pth", {f"module.{n}": t for n, t in body.state_dict().items()})
-    body.heads = nn.Identity()
-    other = VisionTransformer(32, 16, 1, 2, 16, 32)
-    other.heads = nn.Identity()
-    encoder_module._load_weights(other, Path(path))
-    assert weights_hash(other) == weights_hash(body)
-
-
-def test_weights_that_do_not_fit_are_counted_and_one_is_named(tmp_path: Path) -> None:
-    body = tiny().body.state_dict()
-    names = sorted(body)
-    missing = {n: t for n, t in body.items() if n not in names[:2]}
-    line = refusal(TINY, weights=filed(tmp_path / "missing.pth", missing))
-    assert "2 weights missing, 0 unknown, 0 of another shape" in line
-    assert names[0] in line
-    unknown = {**body, "projector.0.weight": torch.zeros(2)}
-    line = refusal(TINY, weights=filed(tmp_path / "unknown.pth", unknown))
-    assert "0 weights missing, 1 unknown, 0 of another shape (first: projector.0.weight)" in line
-    shape = {**body, names[0]: torch.zeros(1, 2, 3)}
-    line = refusal(TINY, weights=filed(tmp_path / "shape.pth", shape))
-    assert f"0 unknown, 1 of another shape (first: {names[0]})" in line
-    other = build_encoder("test_vit", image_size=64).body.state_dict()
-    assert "does not fit" in refusal(TINY, weights=filed(tmp_path / "other.pth", other))
-
-
-def test_two_networks_in_one_file_are_not_mixed(tmp_path: Path) -> None:
-    body = tiny(seed=1).body.state_dict()
-    both = {**body, **{f"encoder.{n}": t for n, t in tiny(seed=2).body.state_dict().items()}}
-    line = refusal(TINY, weights=filed(tmp_path / "both.pth", both))
-    assert "more than one network" in line
-
-
-class Attack:
-    """Runs code where it is unpickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, ("touch attacked",)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\x80", b"<html>", pickle.dumps(Attack()), pickle.dumps({"a": 1}), b"PK\x03\x04"],
-    ids=["empty", "byte", "html", "code", "numbers", "zip"],
-)
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_what_is_no_weights_is_refused_and_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, suffix: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / f"bad{suffix}"
-    path.write_bytes(content)
-    assert str(path) in refusal(TINY, weights=str(path))
-    assert not (tmp_path / "attacked").exists()
-
-
-def test_a_whole_pickled_module_is_refused(tmp_path: Path) -> None:
-    path = filed(tmp_path / "module.pth", {"model": Attack()})
-    assert "not readable as plain weights" in refusal(TINY, weights=path)
-    path = filed(tmp_path / "list.pth", [torch.zeros(2)])
-    assert "no plain dictionary" in refusal(TINY, weights=path)
-
-
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    line = refusal(TINY, weights=str(tmp_path / "gone.pth"))
-    assert "gone.pth: no such weights file" in line
-    assert "pretraned: no such weights file" in refusal(TINY, weights="pretraned")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from headstart.nn.weight_files import fill_from_file, first_line
+
 # ImageNet's channel statistics: what pretrained backbones expect, and near enough to any photos.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-# What checkpoints put before a backbone's own names, and what belongs to a head we do not have.
-_PREFIXES = ("module.", "backbone.", "encoder.", "model.", "body.")
-_HEADS = ("fc.", "classifier.", "head.", "heads.")
 
 
 class Encoder(nn.Module):
@@ -27,6 +25,8 @@ class Encoder(nn.Module):
 
     mean: Tensor
     std: Tensor
+    left_out: tuple[str, ...] = ()
+    """Names of the weights of the file it was filled from that it has no place for: a head's."""
 
     def __init__(self, body: nn.Module, num_features: int) -> None:
         super().__init__()
@@ -73,9 +73,10 @@ def build_encoder(
         if stem == "small":
             _small_stem(body, backbone)
     num_features = _feature_width(body, backbone, image_size)
+    encoder = Encoder(body, num_features)
     if weights not in ("random", "pretrained"):
-        _load_weights(body, Path(weights))
-    return Encoder(body, num_features)
+        encoder.left_out = fill_from_file(body, Path(weights))
+    return encoder
 
 
 def weights_hash(module: nn.Module) -> str:
@@ -141,7 +142,7 @@ def _feature_width(body: nn.Module, backbone: str, image_size: int) -> int:
             features = body(torch.zeros(1, 3, image_size, image_size))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"backbone '{backbone}' does not take images of {image_size} px ({_first_line(error)})"
+            f"backbone '{backbone}' does not take images of {image_size} px ({first_line(error)})"
         ) from error
     body.train()
     if not (isinstance(features, Tensor) and features.ndim == 2):
@@ -160,13 +161,9 @@ def _near(backbone: str) -> str:
 
 def _unfetched(backbone: str, error: Exception) -> str:
     return (
-        f"weights 'pretrained' of '{backbone}' could not be fetched ({_first_line(error)}); "
+        f"weights 'pretrained' of '{backbone}' could not be fetched ({first_line(error)}); "
         "give a local file instead, or weights 'random'"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def _small_stem(body: nn.Module, backbone: str) -> None:
@@ -176,56 +173,3 @@ def _small_stem(body: nn.Module, backbone: str) -> None:
     body.conv1 = nn.Conv2d(3, conv.out_channels, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
     body.maxpool = nn.Identity()
-
-
-def _load_weights(body: nn.Module, path: Path) -> None:
-    """Fill ``body`` from a file, strictly: a weight that is missing or unknown is an error."""
-    wanted = body.state_dict()
-    stored: dict[str, Tensor] = {}
-    for name, tensor in _read_weights(path).items():
-        own = _own_name(name, wanted)
-        if own in stored:
-            raise ValueError(f"{path}: holds more than one network ('{own}' is there twice)")
-        if own in wanted or not own.startswith(_HEADS):
-            stored[own] = tensor
-    missing, unknown = sorted(wanted.keys() - stored), sorted(stored.keys() - wanted)
-    shapes = [n for n in wanted.keys() & stored if wanted[n].shape != stored[n].shape]
-    if missing or unknown or shapes:
-        example = (missing + unknown + shapes)[0]
-        raise ValueError(
-            f"{path}: does not fit the backbone: {len(missing)} weights missing, {len(unknown)} "
-            f"unknown, {len(shapes)} of another shape (first: {example})"
-        )
-    body.load_state_dict(stored)
-
-
-def _own_name(name: str, wanted: Container[str]) -> str:
-    """The backbone's own name of a stored weight: whole prefixes taken off, as far as needed (a
-    backbone may have an ``encoder.`` of its own).
-    """
-    while name not in wanted and name.startswith(_PREFIXES):
-        name = name.split(".", 1)[1]
-    return name
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such weights file (or write 'random' or 'pretrained')")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"{path}: not readable as plain weights ({_first_line(error)}); if it is a pickle that "
-            "you trust, load it yourself and save its state_dict with safetensors.torch.save_file"
-        ) from error
-    while isinstance(stored, dict) and isinstance(
-        stored.get("state_dict", stored.get("model")), dict
-    ):
-        stored = stored.get("state_dict", stored.get("model"))
-    if not (isinstance(stored, dict) and all(isinstance(t, Tensor) for t in stored.values())):
-        raise ValueError(f"{path}: holds no plain dictionary of weights")
-    return stored
