@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.arms import UNTRAINED
+from headstart.arms import UNTRAINED, Origin
 from headstart.config import Study, StudyError
 from headstart.layers import FLAGS, Layers, compose_study, flag_layers
 from headstart.results import load_results
@@ -106,7 +106,9 @@ def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Modu
 
     Args:
         run: the folder of a finished run.
-        method: a method of the run, or ``random`` for the untrained start.
+        method: a method of the run; ``random`` for the untrained start; with further weights
+            ``weights@NAME`` for these as they are, and ``METHOD@NAME`` for a method that went on
+            from them.
         seed: which seed's (default: the first).
 
     Raises:
@@ -117,7 +119,8 @@ def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Modu
 
     results = load_results(run)
     wanted = results.study["seeds"][0] if seed is None else seed
-    architecture = {k: v for k, v in results.study["encoder"].items() if k != "weights"}
+    settings = results.study["encoder"]
+    architecture = {k: v for k, v in settings.items() if k not in ("weights", "further_weights")}
     if method == UNTRAINED.method:
         return build_encoder(**architecture, seed=wanted).eval()
     entry = _trained_encoder(Path(run), results, method, wanted)
@@ -129,10 +132,14 @@ def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Modu
 def _trained_encoder(run: Path, results: Results, method: str, seed: int) -> Entry:
     """The artifact of a pretraining, whole and undamaged."""
     made = [name.partition("/")[2] for name in results.provenance.seconds if "/" in name]
-    found = [name for name in made if name.rpartition("-")[0] == f"{method}-seed{seed}"]
+    given = Origin.parse(method).given  # weights from a file are the same for every seed
+    label = method if given else f"{method}-seed{seed}"
+    found = [name for name in made if name.rpartition("-")[0] == label]
     places = [run / "pretrain" / name for name in found if (run / "pretrain" / name).is_dir()]
     if not places:
         known = sorted({f"{p.method} (seed {p.seed})" for p in results.pretraining})
+        further = results.study["encoder"].get("further_weights", {})
+        known += [str(Origin.of_weights(name)) for name in further]
         there = ", ".join(known) or "none"
         raise StudyError(f"{run}: no encoder of {method} with seed {seed}; there are {there}")
     entry = Entry(places[0], places[0].name.rpartition("-")[2])

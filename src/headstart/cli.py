@@ -86,6 +86,15 @@ def run(  # noqa: PLR0913 - the signature is the command line
     ] = None,
     backbone: Backbone = None,
     image_size: ImageSize = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Weights to compare beside training from nothing: frozen, fine-tuned, and "
+            "continued by every method. A file in timm's, torchvision's or Hugging Face's ResNet "
+            "layout, or 'pretrained'; several with commas, or the flag again.",
+        ),
+    ] = None,
     batch_size: BatchSize = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of pretraining.")] = None,
     recipe: Annotated[
@@ -136,6 +145,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "label_fractions": _numbers(label_fractions, "--label-fractions", float),
         "backbone": backbone,
         "image_size": image_size,
+        "weights": ",".join(weights) if weights else None,
         "batch_size": batch_size,
         "epochs": epochs,
         "recipe": recipe,

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -144,6 +144,30 @@ class Data(Frozen):
         return split
 
 
+def named_weights(value: Any) -> Any:
+    """Weights by name from ``NAME=FILE,FILE`` or a list of these; other values as they are.
+
+    A file without a name takes its stem.
+
+    Raises:
+        StudyError: two files of one name.
+    """
+    if isinstance(value, dict):
+        return {k: str(v) if isinstance(v, Path) else v for k, v in value.items()}
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return value
+    named: dict[str, str] = {}
+    for item in filter(None, (str(item).strip() for item in items)):
+        name, equals, file = item.partition("=")
+        if not equals or "/" in name:  # a path may hold an equals sign
+            name, file = Path(item).stem, item
+        if name in named:
+            raise StudyError(f"the name '{name}' is there twice; write OTHERNAME=FILE")
+        named[name] = str(Path(file.strip()).expanduser())
+    return named
+
+
 class EncoderSettings(Frozen):
     """The backbone that every arm shares, and its start."""
 
@@ -155,6 +179,24 @@ class EncoderSettings(Frozen):
     """`small` keeps a ResNet's first resolution: for images of 32 px or so."""
     weights: str = "random"
     """``random``, ``pretrained`` (fetched), or a local .safetensors, .pth or .pt file."""
+    further_weights: dict[str, str] = {}
+    """Weights to compare beside training from nothing, by name: local files, or ``pretrained``.
+    Frozen, fine-tuned, and continued by every method; all other arms stay as they are."""
+
+    @field_validator("further_weights", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return named_weights(value)
+
+    @model_validator(mode="after")
+    def _from_nothing(self) -> EncoderSettings:
+        """What further weights are compared with starts from nothing."""
+        if self.further_weights and self.weights != "random":
+            raise ValueError(
+                "further_weights are compared with training from nothing, so leave encoder.weights "
+                "'random', or give these weights as further_weights too"
+            )
+        return self
 
 
 class Pretrain(Frozen):

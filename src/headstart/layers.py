@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from headstart.config import PRESETS, Study, StudyError, explain_validation
+from headstart.arms import weights_fault
+from headstart.config import PRESETS, Study, StudyError, explain_validation, named_weights
 from headstart.recipes import resolve_recipe
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
@@ -33,6 +34,7 @@ FLAGS = {
     "image_size": "encoder.image_size",
     "batch_size": "pretrain.batch_size",
     "epochs": "pretrain.epochs",
+    "weights": "encoder.further_weights",
     "recipe": "pretrain.recipe",
     "on_collapse": "pretrain.on_collapse",
     "compute_matched": "classify.compute_matched",
@@ -99,6 +101,9 @@ def build_study(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> Study:
             study = Study.model_validate(merged)
         except ValidationError as error:
             raise StudyError(f"{source}: {explain_validation(error, Study)}") from None
+        fault = weights_fault(list(study.encoder.further_weights))
+        if fault:
+            raise StudyError(f"{source}: encoder.further_weights: {fault}")
         for method in study.methods:
             try:
                 resolve_recipe(study, method)
@@ -145,7 +150,20 @@ def read_study_file(path: Path) -> dict[str, Any]:
     encoder = settings.get("encoder")
     if isinstance(encoder, dict) and encoder.get("weights") not in ("random", "pretrained"):
         _anchor(encoder, ("weights",), path.parent)
+    if isinstance(encoder, dict) and "further_weights" in encoder:
+        _anchor_further(encoder, path)
     return settings
+
+
+def _anchor_further(encoder: dict[str, Any], path: Path) -> None:
+    """The same of the files of further weights, which may be listed or named."""
+    try:
+        files = named_weights(encoder["further_weights"])
+    except StudyError as error:
+        raise StudyError(f"{path}: encoder.further_weights: {error}") from None
+    encoder["further_weights"] = files
+    if isinstance(files, dict):
+        _anchor(files, tuple(n for n, file in files.items() if file != "pretrained"), path.parent)
 
 
 def _anchor(group: Any, keys: tuple[str, ...], folder: Path) -> None:

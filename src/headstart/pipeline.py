@@ -6,14 +6,24 @@ index → pretrain → extract → classify → evaluate → explain → compare
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from headstart.arms import BASELINE, MAJORITY, MATCHED, PROTOCOLS, UNTRAINED, Arm, is_pretrained
+from headstart.arms import (
+    BASELINE,
+    MAJORITY,
+    MATCHED,
+    PROTOCOLS,
+    UNTRAINED,
+    Arm,
+    Origin,
+    is_pretrained,
+    is_start,
+)
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.data.workers import usable_cores
@@ -47,7 +57,13 @@ from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import DataCard, copy_lists, data_card, index, write_card
-from headstart.stages.pretrain import check_settings, pretrain, start
+from headstart.stages.pretrain import (
+    check_settings,
+    further_weights,
+    pretrain,
+    start,
+    start_from_further,
+)
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
@@ -77,6 +93,8 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     """All eight verbs."""
     study = run.study
     start(run, study.seeds[0], study.encoder.weights)  # an unknown backbone costs no waiting
+    for name in study.encoder.further_weights:
+        start_from_further(run, name)
     data = index(run)
     check_settings(run, data)
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
@@ -150,7 +168,8 @@ def _taken_up(
     stored, earlier = deepcopy(dict(results.study)), results.provenance
     if earlier.precision:  # "auto" may mean something else on this machine
         stored["engine"]["precision"] = earlier.precision
-    with _opened(build_study([(str(path), stored), *changes]), folder, tell) as run:
+    asked = build_study([(str(path), stored), *changes])
+    with _opened(asked, folder, tell, earlier) as run:
         finished = replace(run, store=FinishedStore(folder))
         try:
             data = index(finished)
@@ -217,19 +236,20 @@ class Work:
         """The branch of one task."""
         return branch(self.run, self.data, task)
 
-    def __reduce__(self) -> tuple[Callable[..., Work], tuple[Study, Path]]:
+    def __reduce__(self) -> tuple[Callable[..., Work], tuple[Study, Path, Mapping[str, str]]]:
         """The settings and the folder; the cores are shared out among the processes."""
         engine = self.run.study.engine
         share = max(1, usable_cores() // (engine.workers or usable_cores()))
         threads = engine.model_copy(update={"threads": engine.threads or share})
         study = self.run.study.model_copy(update={"engine": threads})
-        return _reopened, (study, self.run.folder)
+        return _reopened, (study, self.run.folder, self.run.further_weights)
 
 
-def _reopened(study: Study, folder: Path) -> Work:
+def _reopened(study: Study, folder: Path, further: Mapping[str, str]) -> Work:
     """The work of a run folder that another process holds, in this process."""
     tell = runtime.process_tell
-    run = Run(study, folder, Store(folder, tell.line), Engine(study.engine, tell.line), tell)
+    engine = Engine(study.engine, tell.line)
+    run = Run(study, folder, Store(folder, tell.line), engine, tell, further)
     return Work(run, index(run))
 
 
@@ -247,6 +267,9 @@ class Task:
 
 def _begin(run: Run, task: Task) -> Entry:
     """The weights that a task starts from."""
+    further = Origin.parse(task.method).start
+    if further:
+        return start_from_further(run, further)
     untrained = task.method == UNTRAINED.method
     return start(run, task.seed, "random" if untrained else run.study.encoder.weights)
 
@@ -282,9 +305,14 @@ def _judge(
 
 
 def _encoders(study: Study) -> list[str]:
-    """Whose encoders a seed has: the start, random weights, and each method's."""
+    """Whose encoders a seed has: the start, random weights, each method's, and further ones."""
     given = ["start"] if study.encoder.weights != "random" else []
-    return [BASELINE.method, UNTRAINED.method, *given, *study.methods]
+    further = [
+        str(origin)
+        for name in study.encoder.further_weights
+        for origin in (Origin.of_weights(name), *(Origin(m, name) for m in study.methods))
+    ]
+    return [BASELINE.method, UNTRAINED.method, *given, *study.methods, *further]
 
 
 def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
@@ -292,7 +320,7 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
     protocols: tuple[str, ...] = study.classify.protocols
     if method == BASELINE.method:  # the start itself, trained end to end
         protocols = (BASELINE.protocol, MATCHED.protocol)[: 1 + study.classify.compute_matched]
-    elif not is_pretrained(method):  # fine-tuning these is the supervised arm
+    elif is_start(method):  # fine-tuning these is the supervised arm
         protocols = tuple(p for p in protocols if not PROTOCOLS[p].trained)
     for fraction in study.label_fractions:
         if method == BASELINE.method:
@@ -313,8 +341,14 @@ def _explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:
 
 
 @contextmanager
-def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
-    """The run folder, made or found again and locked; what could fail late is asked for now."""
+def _opened(
+    study: Study, out: Path, tell: Tell, earlier: Provenance | None = None
+) -> Iterator[Run]:
+    """The run folder, made or found again and locked; what could fail late is asked for now.
+
+    A finished run does without the files of its weights: its provenance says what they held.
+    """
+    further = dict(earlier.further_weights) if earlier else further_weights(study)
     for name in study.explain.attributions:
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
@@ -332,4 +366,5 @@ def _opened(study: Study, out: Path, tell: Tell) -> Iterator[Run]:
     if link is not None:  # who made this folder may have aimed it at a file of yours
         raise StudyError(f"--out {out}: {link.relative_to(out)} is a link; a run folder holds none")
     with locked(out, tell.line):
-        yield Run(study, out, Store(out, tell.line), Engine(study.engine, tell.line), tell)
+        engine = Engine(study.engine, tell.line)
+        yield Run(study, out, Store(out, tell.line), engine, tell, further)

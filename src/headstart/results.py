@@ -707,6 +707,8 @@ class Provenance(Model):
     explained_anew: Times | None = None
     seconds: Mapping[str, Seconds]
     """Wall-clock seconds by artifact, as ``verb/label-key``."""
+    further_weights: Mapping[str, str] = {}
+    """What the further weights hold, by name: the SHA-256 of the file, or ``pretrained``."""
     device: str
     precision: str | None = None
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -117,7 +117,7 @@ def _job(run: Run, data: Dataset, method: str) -> Job:
 
 
 def _encoder(run: Run) -> Encoder:
-    settings = run.study.encoder.model_dump() | {"weights": "random"}
+    settings = run.study.encoder.model_dump(exclude={"further_weights"}) | {"weights": "random"}
     try:
         return run.engine.place(build_encoder(**settings))
     except ValueError as error:

@@ -68,7 +68,7 @@ class Palette:
         import altair as alt
 
         colours = [self.colour(method) for method in methods]
-        shapes = _distinct([self.shape(method) for method in methods])
+        shapes = _distinct(colours, [self.shape(method) for method in methods])
         box = alt.Legend(title=None, symbolOpacity=1) if legend else None
         return {
             "color": alt.Color(field, scale=alt.Scale(domain=names, range=colours), legend=box),
@@ -109,8 +109,10 @@ def styled(chart: alt.TopLevelMixin) -> alt.TopLevelMixin:
     return chart
 
 
-def _distinct(shapes: Sequence[str]) -> list[str]:
+def _distinct(colours: Sequence[str], shapes: Sequence[str]) -> list[str]:
+    """The shapes, but a spare one where both colour and shape have been there before."""
     spare = [shape for shape in arms.SPARE_SHAPES if shape not in shapes]
+    marks = list(zip(colours, shapes, strict=True))
     return [
-        spare.pop(0) if shape in shapes[:i] and spare else shape for i, shape in enumerate(shapes)
+        spare.pop(0) if mark in marks[:i] and spare else mark[1] for i, mark in enumerate(marks)
     ]

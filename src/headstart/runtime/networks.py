@@ -27,7 +27,7 @@ BATCH = 256  # images asked at a time
 
 def backbone(run: Run) -> dict[str, Any]:
     """The arguments of ``build_encoder`` that a study fixes for every arm."""
-    return run.study.encoder.model_dump(exclude={"weights"})
+    return run.study.encoder.model_dump(exclude={"weights", "further_weights"})
 
 
 def save_encoder(encoder: Encoder, entry: Entry) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +51,8 @@ class Run:
     store: Store
     engine: Engine
     tell: Tell
+    further_weights: Mapping[str, str] = field(default_factory=dict)
+    """What each of the study's further weights holds, by name: the SHA-256 of the file."""
 
 
 @dataclass(frozen=True)

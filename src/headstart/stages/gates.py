@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS, Arm
+from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS, Arm, Origin, Role
 from headstart.data.batches import Order
 from headstart.data.splits import LabelBudget, label_budget, stratified_sample
 from headstart.nn.optim import lr_factor, peak_lr
@@ -133,21 +133,42 @@ def _preprocessing(grid: Grid) -> dict[str, GateResult]:
 
 
 def _starts(run: Run, grid: Grid) -> dict[str, GateResult]:
-    """G4: the weights each training began with, by seed; random controls have their own."""
-    by_method: dict[str, dict[int, str]] = defaultdict(dict)
-    for (method, seed), entry in grid.encoders.items():
-        if "history" in entry.info:
-            by_method[method][seed] = entry.info["start"]
-    for cell, (_, classifier) in grid.classifiers.items():
-        if cell.arm == BASELINE and "start" in classifier.info:
-            by_method[BASELINE.method][cell.seed] = classifier.info["start"]
+    """G4: the weights each training began with, by seed; random controls have their own.
+
+    Arms are compared with those that are meant to start alike: from nothing, or from the same
+    further weights.
+    """
+    by_method = _begun_with(grid)
     results: dict[str, GateResult] = {}
     for seed in run.study.seeds:
-        starts = {method: seeds[seed] for method, seeds in by_method.items() if seed in seeds}
-        first = dict(sorted(starts.items(), key=lambda item: item[0] != BASELINE.method))
-        for method, answer in judging.same(first, f"weights of seed {seed}").items():
-            _keep_worst(results, method, answer)
+        alike: dict[str, dict[str, str]] = defaultdict(dict)
+        for method, seeds in by_method.items():
+            if seed in seeds:
+                alike[Origin.parse(method).start][method] = seeds[seed]
+        for name, starts in alike.items():
+            reference = str(Origin.of_weights(name)) if name else BASELINE.method
+            first = dict(sorted(starts.items(), key=lambda item: item[0] != reference))
+            what = f"weights of {name} (seed {seed})" if name else f"weights of seed {seed}"
+            for method, answer in judging.same(first, what).items():
+                _keep_worst(results, method, answer)
     return results
+
+
+def _begun_with(grid: Grid) -> dict[str, dict[int, str]]:
+    """Hashes of the weights that trainings began with, by method and seed.
+
+    For further weights themselves it is what fine-tuning began with, or, where nothing is
+    fine-tuned, what was read from the file.
+    """
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for (method, seed), entry in grid.encoders.items():
+        if "history" in entry.info or Origin.parse(method).given:
+            found[method][seed] = entry.info["start"]
+    for cell, (_, classifier) in grid.classifiers.items():
+        begins = cell.arm == BASELINE or cell.arm.role is Role.GIVEN
+        if begins and "start" in classifier.info:
+            found[cell.method][cell.seed] = classifier.info["start"]
+    return found
 
 
 def _tuning(grid: Grid) -> dict[str, GateResult]:
@@ -210,7 +231,8 @@ def _learning_rate(run: Run, data: Dataset, info: Mapping[str, Any]) -> GateResu
     settings = run.study.pretrain
     pool = len(data.pool(run.study.data.train_joins_pool))
     order = Order(pool, settings.batch_size, info["seed"], settings.drop_last)
-    optim, per_epoch = resolve_recipe(run.study, info["method"]).optim, order.steps_per_epoch
+    recipe = resolve_recipe(run.study, Origin.parse(info["method"]).method)
+    optim, per_epoch = recipe.optim, order.steps_per_epoch
     steps, peak = settings.epochs * per_epoch, peak_lr(optim, min(settings.batch_size, pool))
     # A reading after step t tells the rate that step t − 1 was taken with, counted from 0.
     read = [(m["step"] - 1, m["lr"]) for m in info["history"] if m["lr"] is not None]

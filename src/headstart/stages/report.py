@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from headstart.data.splits import label_budget
+from headstart.reporting import words
 from headstart.reporting.page import write_report
 from headstart.reporting.sentences import (
     with_sentences,
@@ -186,6 +187,13 @@ def _warnings(run: Run, data: Dataset, answers: Answers) -> list[str]:
     if data.entry.info["removed"].get("unreadable"):
         count = data.entry.info["removed"]["unreadable"]
         lines.append(f"{count} files could not be read; quarantine.csv lists them with the reason")
+    names = list(run.study.encoder.further_weights)
+    if names:
+        lines.append(
+            f"{words.listed(names)}: weights from elsewhere. What they were trained on is not "
+            "known here: perhaps on labels, perhaps on your test images, which would flatter them. "
+            "Their own training is not in the computing costs of this report"
+        )
     return [*lines, *answers.warnings]
 
 
@@ -212,6 +220,8 @@ def _provenance(run: Run, grid: Grid, asked: Asked) -> Provenance:
         threads=torch.get_num_threads(),
         machine=f"{platform.system()} {platform.machine()}",
     )
+    if run.further_weights:
+        made = made.model_copy(update={"further_weights": dict(run.further_weights)})
     return made.model_copy(update={"explained_anew": now}) if asked.earlier else made
 
 

@@ -31,7 +31,7 @@ def findings(judged: Judged, asked: Question, lost: Sequence[LostArm] = ()) -> C
     areas, savings = list[AreaDifference](), list[LabelSaving]()
     for protocol in COMPARED:
         arms = [arm for arm in judged.arms if arm.candidate and arm.protocol == protocol]
-        methods = [arm for arm in arms if arm.role is Role.PRETRAINED]
+        methods = [arm for arm in arms if arm.role is not Role.FROZEN]
         areas += compared.areas(against(arms, throughout))
         savings += compared.savings(against(arms, throughout))
         for fraction in judged.fractions:

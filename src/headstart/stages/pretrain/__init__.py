@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from headstart import interrupt
-from headstart.config import StudyError
+from headstart.arms import Origin
+from headstart.config import Study, StudyError
 from headstart.engine import Training, checkpoint_files
+from headstart.files import digest
 from headstart.nn.encoder import build_encoder, weights_hash
 from headstart.recipes import fit_to_pool, resolve_recipe
 from headstart.runtime.memory import fitting
@@ -16,7 +20,14 @@ from headstart.stages.pretrain.job import Job
 from headstart.stages.pretrain.watch import PretrainWatch
 from headstart.store import Entry
 
-__all__ = ["Job", "check_settings", "pretrain", "start"]
+__all__ = [
+    "Job",
+    "check_settings",
+    "further_weights",
+    "pretrain",
+    "start",
+    "start_from_further",
+]
 
 
 def start(run: Run, seed: int, weights: str) -> Entry:
@@ -25,17 +36,56 @@ def start(run: Run, seed: int, weights: str) -> Entry:
     Raises:
         StudyError: an unknown backbone, or weights that are not there or do not fit it.
     """
-    settings = run.study.encoder.model_dump() | {"weights": weights}
     # Weights from a file or a hub are the same for every seed; only random ones are drawn.
-    settings["seed"] = seed if weights == "random" else 0
-    entry = run.store.entry("pretrain", "random" if weights == "random" else "start", settings)
+    settings = {"weights": weights, "seed": seed if weights == "random" else 0}
+    return _begun(run, "random" if weights == "random" else "start", weights, settings)
 
-    def work() -> dict[str, str]:
+
+def start_from_further(run: Run, name: str) -> Entry:
+    """The encoder with the further weights of that name: the same for every seed.
+
+    The key holds what the file holds, and not where it lies.
+
+    Raises:
+        StudyError: weights that are not there or do not fit the backbone.
+    """
+    content, weights = run.further_weights[name], run.study.encoder.further_weights[name]
+    label = str(Origin.of_weights(name))
+    return _begun(run, label, weights, {"weights": content, "seed": 0})
+
+
+def further_weights(study: Study) -> dict[str, str]:
+    """What each of the further weights of a study holds, by name: the SHA-256 of the file.
+
+    Raises:
+        StudyError: a file that cannot be read.
+    """
+    contents = {}
+    for name, file in study.encoder.further_weights.items():
+        try:
+            found = file if file == "pretrained" else f"sha256:{digest(Path(file))}"
+        except OSError as error:
+            reason = error.strerror or error
+            raise StudyError(f"encoder.further_weights.{name}: {file}: {reason}") from None
+        contents[name] = found
+    return contents
+
+
+def _begun(run: Run, label: str, weights: str, changes: Mapping[str, object]) -> Entry:
+    """An encoder as it is before any training; ``changes`` say what its weights are."""
+    known = run.study.encoder.model_dump(exclude={"further_weights"})
+    settings = known | changes
+    entry = run.store.entry("pretrain", label, settings)
+
+    def work() -> dict[str, object]:
         try:
             encoder = build_encoder(**backbone(run), weights=weights, seed=settings["seed"])
         except ValueError as error:
             raise StudyError(f"encoder: {error}") from None
         save_encoder(encoder, entry)
+        if encoder.left_out:
+            names = ", ".join(encoder.left_out[:4]) + (", …" if len(encoder.left_out) > 4 else "")
+            run.tell.line(f"{weights}: left out, as they are no part of the encoder: {names}")
         return {"status": "ok", "start": weights_hash(encoder)}
 
     return entry.make(work)
@@ -56,11 +106,12 @@ def check_settings(run: Run, data: Dataset) -> None:
 def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> Entry:
     """Train one method on the pool from the start ``begin``, and store its encoder.
 
+    ``method`` names the further weights too where these are the start, as ``arms.Origin`` does.
     The entry's info holds ``status`` ("ok", "collapsed" or "failed") with its reason; nothing that
     goes wrong in one method's training stops another's.
     """
     pool = data.pool(run.study.data.train_joins_pool)
-    recipe, cuts = fit_to_pool(resolve_recipe(run.study, method), len(pool))
+    recipe, cuts = fit_to_pool(resolve_recipe(run.study, Origin.parse(method).method), len(pool))
     job = Job(run, data, method, seed, recipe, pool)
     entry = run.store.entry("pretrain", f"{method}-seed{seed}", job.settings(), [data.entry, begin])
     if entry.done:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from headstart.arms import Origin
 from headstart.config import Recipe, StudyError
 from headstart.data.batches import Order, ViewPairs
 from headstart.engine import Training
@@ -20,7 +21,7 @@ from headstart.types import Ints
 
 @dataclass(frozen=True)
 class Job:
-    """One method's pretraining, laid out."""
+    """One method's pretraining, laid out; ``method`` says what it starts from too."""
 
     run: Run
     data: Dataset
@@ -28,6 +29,11 @@ class Job:
     seed: int
     recipe: Recipe
     pool: Ints
+
+    @property
+    def kind(self) -> str:
+        """The method itself, by its name in the registry."""
+        return Origin.parse(self.method).method
 
     @property
     def order(self) -> Order:
@@ -48,7 +54,7 @@ class Job:
     def settings(self) -> dict[str, object]:
         """All that changes the result, for the artifact's key."""
         return {
-            "method": self.method,
+            "method": self.kind,
             "seed": self.seed,
             "recipe": self.recipe.model_dump(),
             "image_size": self.data.size,
@@ -67,7 +73,7 @@ class Job:
         """The method around its encoder, and how it is to be trained."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = METHODS[self.method](encoder, self.steps, **self.recipe.settings)
+            network = METHODS[self.kind](encoder, self.steps, **self.recipe.settings)
         network = self.run.engine.place(network)
         order, optim, steps = self.order, self.recipe.optim, self.steps
         images = self.data.images(self.pool)
@@ -92,5 +98,5 @@ class Job:
         risks = settings_risks(optim.name, peak_lr(optim, batch), batch)
         for risk in risks:
             if risk.refuse:
-                raise StudyError(f"methods.{self.method}.optim: {risk.line}")
+                raise StudyError(f"methods.{self.kind}.optim: {risk.line}")
         return [risk.line for risk in risks]
