@@ -103,6 +103,7 @@ def test_every_object_in_the_schema_is_closed_or_open_on_purpose() -> None:
         "removed",
         "versions",
         "seconds",
+        "further_weights",
         "maps",
         "scale",
         "without_map",

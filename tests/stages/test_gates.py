@@ -114,6 +114,29 @@ def test_g1_an_image_with_another_name_and_the_same_group(sound: Study) -> None:
     assert _disjoint(run, changed).result == FAIL
 
 
+def test_g4_asks_only_arms_that_are_meant_to_start_alike() -> None:
+    from types import SimpleNamespace as Made
+
+    from headstart.stages.gates import _starts
+
+    def results(**starts: str) -> dict[str, str]:
+        encoders = {
+            (name.replace("_of_", "@"), 0): Made(info={"start": start, "history": []})
+            for name, start in starts.items()
+        }
+        run: Any = Made(study=Made(seeds=[0]))
+        grid: Any = Made(encoders=encoders, classifiers={})
+        return {arm: answer.result for arm, answer in _starts(run, grid).items()}
+
+    sound = {"simclr": "nothing", "byol": "nothing", "weights_of_a": "a", "simclr_of_a": "a"}
+    sound |= {"weights_of_b": "b", "simclr_of_b": "b"}
+    assert set(results(**sound).values()) == {PASS}
+    broken = results(**sound | {"simclr_of_b": "a"})
+    assert {arm for arm, result in broken.items() if result == FAIL} == {"simclr@b"}
+    broken = results(**sound | {"byol": "a"})
+    assert {arm for arm, result in broken.items() if result == FAIL} == {"byol"}
+
+
 def replaced(value: Any, **changes: Any) -> Any:
     from dataclasses import replace
 
