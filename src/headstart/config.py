@@ -371,8 +371,10 @@ def demo() -> dict[str, Any]:
                 "lrs": [0.03, 0.1, 0.3],
                 "weight_decays": [1e-3],
                 "min_steps": 250,
+                "augmentations": ["strong", "light"],
             },
         },
+        "engine": {"executor": "processes", "threads": 1},
         "explain": {
             "images": 18,
             "pictures": 6,
