@@ -29,7 +29,7 @@ VERSIONS = {
     "index": 3,
     "pretrain": 2,
     "extract": 1,
-    "classify": 3,
+    "classify": 4,
     "evaluate": 1,
     "explain": 6,
     "gates": 2,
