@@ -13,7 +13,7 @@ from headstart.stages.compare.families import Judged, Key, Question
 from headstart.stages.compare.findings import findings
 
 SIMCLR = Arm("simclr", "finetune")
-ASKED = Question(replicates=200)
+ASKED = Question(replicates=2000)
 
 
 def world(validation: dict[tuple[Arm, float], tuple[float, ...]]) -> Judged:
