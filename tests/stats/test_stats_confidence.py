@@ -115,10 +115,10 @@ def test_confidences_without_equals_are_cut_into_bins_of_equal_size():
 def test_the_temperature_is_the_best_of_a_fine_grid(sharpness):
     logits, y = made(300, sharpness=sharpness, seed=5)
     got = fit_temperature(logits, y)
-    grid = np.exp(np.linspace(np.log(COLDEST), np.log(HOTTEST), 1500))
+    grid = np.exp(np.linspace(np.log(COLDEST), np.log(HOTTEST), 400))
     losses = [cross_entropy(logits, y, t) for t in grid]
     best = grid[int(np.argmin(losses))]
-    assert got == pytest.approx(best, rel=0.005)
+    assert got == pytest.approx(best, rel=0.01)
     assert cross_entropy(logits, y, got) <= min(losses) + 1e-12
 
 

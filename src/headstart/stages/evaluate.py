@@ -167,4 +167,5 @@ def _prior(data: Dataset, cell: Cell) -> Floats:
     """The logarithm of the class shares among the labels, (C,)."""
     budget = label_budget(data.index, cell.fraction, cell.seed)
     counts = np.bincount(data.index.labels[budget.train], minlength=len(data.index.classes))
-    return np.log(counts / counts.sum() + 1e-9).astype(np.float32)
+    prior: Floats = np.log(counts / counts.sum() + 1e-9).astype(np.float32)
+    return prior

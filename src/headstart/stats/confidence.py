@@ -107,11 +107,7 @@ def trust(
     right = z.argmax(axis=1) == truth
     plain, scaled = (softmax(z / t, axis=1).max(axis=1) for t in (1.0, temperature))
     ranked = _Ranked.of(plain, right), _Ranked.of(scaled, right)
-    blocks = [
-        [order.error(times) for order in ranked]
-        + [ranked[0].accuracy(times, share) for share in COVERAGES]
-        for times in _times_drawn(truth, plan)
-    ]
+    blocks = [_replicates(ranked, times) for times in _times_drawn(truth, plan)]
     draws = np.concatenate(blocks, axis=1)
     return Trust(
         temperature,
@@ -124,6 +120,13 @@ def trust(
     )
 
 
+def _replicates(ranked: tuple[_Ranked, _Ranked], times: Ints) -> list[Doubles]:
+    """Both errors and the accuracies in resamples ``times`` (B, N), (B,) each."""
+    plain, scaled = (order.counts(times) for order in ranked)
+    errors = [order.error(*of) for order, of in zip(ranked, (plain, scaled), strict=True)]
+    return errors + [_accuracy(*plain, share) for share in COVERAGES]
+
+
 def calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike) -> float:
     """Expected calibration error in [0, 1]: how far confidence and share of right answers differ.
 
@@ -132,7 +135,7 @@ def calibration_error(confidence: npt.ArrayLike, right: npt.ArrayLike) -> float:
     |share right − mean confidence| of their bin (Nguyen & O'Connor, 2015, for such bins).
     """
     ranked = _Ranked.of(np.asarray(confidence, float), np.asarray(right, bool))
-    return float(ranked.error(np.ones((1, len(ranked.order)), np.int64))[0])
+    return float(ranked.error(*ranked.counts())[0])
 
 
 def accuracy_at(confidence: npt.ArrayLike, right: npt.ArrayLike, coverage: float) -> float:
@@ -141,7 +144,7 @@ def accuracy_at(confidence: npt.ArrayLike, right: npt.ArrayLike, coverage: float
     Of the images with the confidence at the cut, the mean answer fills the room that is left.
     """
     ranked = _Ranked.of(np.asarray(confidence, float), np.asarray(right, bool))
-    return float(ranked.accuracy(np.ones((1, len(ranked.order)), np.int64), coverage)[0])
+    return float(_accuracy(*ranked.counts(), coverage)[0])
 
 
 def _checked(logits: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Doubles, Ints]:
@@ -197,17 +200,19 @@ class _Ranked:
         values, starts = np.unique(confidence[order], return_index=True)
         return cls(order, starts, values, right[order].astype(np.int64))
 
-    def counts(self, times: Ints) -> tuple[Ints, Ints]:
-        """Images and right answers at each value, (B, U) both; ``times`` (B, N) counts images."""
+    def counts(self, times: Ints | None = None) -> tuple[Ints, Ints]:
+        """Images and right answers at each value, (B, U) both, of resamples ``times`` (B, N).
+
+        ``times`` says how often each image was drawn; without it each is there once.
+        """
+        if times is None:
+            times = np.ones((1, len(self.order)), np.int64)
         ordered = times[:, self.order]
         images = np.add.reduceat(ordered, self.starts, axis=1)
         return images, np.add.reduceat(ordered * self.right, self.starts, axis=1)
 
-    def error(self, times: Ints) -> Doubles:
-        """The calibration error under each row of ``times`` (B, N): (B,)."""
-        return self._error(*self.counts(times))
-
-    def _error(self, images: Ints, hits: Ints) -> Doubles:
+    def error(self, images: Ints, hits: Ints) -> Doubles:
+        """The calibration error for each row of counts (B, U): (B,)."""
         total = images.sum(axis=1, keepdims=True)
         lower = np.minimum(images.cumsum(axis=1) - images, total - 1)
         cells = BINS * lower // total + BINS * np.arange(len(images))[:, None]
@@ -215,17 +220,17 @@ class _Ranked:
         sums = np.bincount(cells.ravel(), gaps.ravel(), minlength=BINS * len(images))
         return np.asarray(np.abs(sums).reshape(-1, BINS).sum(axis=1) / total[:, 0])
 
-    def accuracy(self, times: Ints, coverage: float) -> Doubles:
-        """The accuracy at one coverage under each row of ``times`` (B, N): (B,)."""
-        images, hits = (counts[:, ::-1] for counts in self.counts(times))
-        room = coverage * images.sum(axis=1, keepdims=True)
-        taken = np.clip(room - (images.cumsum(axis=1) - images), 0, images)
-        return np.asarray((taken * hits / np.maximum(images, 1)).sum(axis=1) / room[:, 0])
-
     def errors_by_chance(self, plan: Resampling) -> Doubles:
         """Errors drawn where each answer is right with the probability that is claimed."""
-        once = np.ones((1, len(self.order)), np.int64)
-        images, _ = self.counts(once)
+        images, _ = self.counts()
         rng = np.random.default_rng([plan.seed, 1])
         hits = rng.binomial(images, np.minimum(self.values, 1), (BLOCK, images.shape[1]))
-        return self._error(np.broadcast_to(images, hits.shape), hits)
+        return self.error(np.broadcast_to(images, hits.shape), hits)
+
+
+def _accuracy(images: Ints, hits: Ints, coverage: float) -> Doubles:
+    """The accuracy at one coverage for each row of counts (B, U), confidence ascending: (B,)."""
+    room = coverage * images.sum(axis=1, keepdims=True)
+    surer = images[:, ::-1].cumsum(axis=1)[:, ::-1] - images
+    taken = np.clip(room - surer, 0, images)
+    return np.asarray((taken * hits / np.maximum(images, 1)).sum(axis=1) / room[:, 0])
