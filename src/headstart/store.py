@@ -30,7 +30,7 @@ VERSIONS = {
     "pretrain": 2,
     "extract": 1,
     "classify": 4,
-    "evaluate": 1,
+    "evaluate": 2,
     "explain": 6,
     "gates": 2,
     "compare": 5,
