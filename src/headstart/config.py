@@ -194,8 +194,10 @@ class Finetune(Frozen):
     """The best trial is trained anew with twice the epochs, again and again while that pays, up to
     so many times the base length; an arm that still improves there gets no verdict."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    """Twice the epochs must raise the balanced accuracy on validation by more than this share to
-    be doubled once more."""
+    """Twice the epochs pay where they raise the balanced accuracy on validation by more than this
+    share."""
+    patience: Annotated[int, Field(ge=1)] = 2
+    """So many doublings in a row must not pay before an arm has converged."""
     augmentations: Annotated[tuple[Augmentation, ...], Field(min_length=1)] = (
         "light",
         "strong",
@@ -370,6 +372,7 @@ def demo() -> dict[str, Any]:
                 "weight_decays": [1e-3],
                 "min_steps": 75,
                 "augmentations": ["strong", "light"],
+                "max_lengthening": 32,
             },
         },
         "engine": {"executor": "processes", "threads": 1},

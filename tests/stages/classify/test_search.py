@@ -16,7 +16,8 @@ World = Callable[[Setting], tuple[float, bool]]
 
 
 def searched(world: World, **settings: Any) -> tuple[SearchResult, list[Setting]]:
-    asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",)} | settings
+    asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",), "patience": 1}
+    asked |= settings
     seen: list[Setting] = []
 
     def attempt(setting: Setting) -> Trial:
@@ -46,6 +47,24 @@ def test_the_length_is_doubled_while_that_pays(
     scores: tuple[float, ...], lengths: list[int], kept: int, converged: bool
 ) -> None:
     found, seen = searched(by_length(*scores), tolerance=0.0051)
+    assert [setting.length for setting in seen] == lengths
+    assert found.best.setting.length == kept
+    assert found.converged == converged
+
+
+@pytest.mark.parametrize(
+    ("scores", "lengths", "kept", "converged"),
+    [
+        ((0.50, 0.50, 0.70, 0.70, 0.70), [1, 2, 4, 8, 16], 4, True),  # luck did not end it at 2
+        ((0.50, 0.50, 0.50, 0.90, 0.90), [1, 2, 4], 1, True),
+        ((0.50, 0.60, 0.70, 0.80, 0.80), [1, 2, 4, 8, 16], 8, True),  # one in vain, at the cap
+        ((0.50, 0.60, 0.70, 0.80, 0.90), [1, 2, 4, 8, 16], 16, False),
+    ],
+)
+def test_two_doublings_in_vain_end_the_search(
+    scores: tuple[float, ...], lengths: list[int], kept: int, converged: bool
+) -> None:
+    found, seen = searched(by_length(*scores), patience=2, max_lengthening=16)
     assert [setting.length for setting in seen] == lengths
     assert found.best.setting.length == kept
     assert found.converged == converged

@@ -90,16 +90,16 @@ class Search:
         tell. Where none may follow, the place of the best epoch has to do. A network that has not
         learned its training images is never taken for one that has learned all it can.
         """
-        trial = self.best
-        while True:
+        trial, highest, in_vain = self.best, self.best.score[0], 0
+        while in_vain < self.settings.patience:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
-                return trial.learned and not trial.still_improving
-            longer = self._try(replace(trial.setting, length=length))
-            gain = longer.score[0] - trial.score[0]
-            if longer.learned and gain <= self.settings.tolerance:
-                return True
-            trial = longer
+                return trial.learned and (in_vain > 0 or not trial.still_improving)
+            trial = self._try(replace(trial.setting, length=length))
+            gained = trial.score[0] > highest + self.settings.tolerance
+            in_vain = 0 if gained or not trial.learned else in_vain + 1
+            highest = max(highest, trial.score[0])
+        return True
 
     def _augment(self, converged: bool) -> bool:
         """The other augmentations at the length reached; the best is lengthened in its turn."""
