@@ -232,14 +232,14 @@ class Finetune(Frozen):
     widen: Annotated[int, Field(ge=0, le=10)] = 2
     """While the best learning rate is the largest or the smallest one tried, the next beyond it is
     tried too: at most so many."""
-    patience: Share = 0.15
-    """Stop when validation has not improved for this share of the epochs (at least 5)."""
     max_lengthening: Annotated[int, Field(ge=1)] = 8
     """The best trial is trained anew with twice the epochs, again and again while that pays, up to
     so many times the base length; an arm that still improves there gets no verdict."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    """Twice the epochs must raise the balanced accuracy on validation by more than this share to
-    be doubled once more."""
+    """Twice the epochs pay where they raise the balanced accuracy on validation by more than this
+    share."""
+    patience: Annotated[int, Field(ge=1)] = 2
+    """So many doublings in a row must not pay before an arm has converged."""
     augmentations: Annotated[tuple[Augmentation, ...], Field(min_length=1)] = (
         "light",
         "strong",
@@ -409,12 +409,15 @@ def demo() -> dict[str, Any]:
         "classify": {
             "compute_matched": False,
             "finetune": {
-                "epochs": 50,
-                "lrs": [0.03, 0.1, 0.3],
+                "epochs": 15,
+                "lrs": [0.1, 0.3],
                 "weight_decays": [1e-3],
-                "min_steps": 250,
+                "min_steps": 75,
+                "augmentations": ["strong", "light"],
+                "max_lengthening": 32,
             },
         },
+        "engine": {"executor": "processes", "threads": 1},
         "explain": {
             "images": 18,
             "pictures": 6,

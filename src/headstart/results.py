@@ -209,6 +209,35 @@ class Scores(Model):
     chance: Chance
 
 
+class CalibrationError(Interval):
+    """Expected calibration error, a share, over 15 bins of equal mass, with its 95 % interval."""
+
+    by_chance: Share
+    """What perfectly calibrated probabilities would show on as many images, on average."""
+
+
+class Covered(Model):
+    """Accuracy where only the most confident answers are given."""
+
+    coverage: Fraction
+    """Share of the test images that are answered."""
+    accuracy: Interval
+
+
+class Confidence(Model):
+    """How far a classifier's probabilities can be trusted, on the test images."""
+
+    validation_images: Count
+    """Images that the temperature was fitted on."""
+    temperature: Annotated[float, Field(gt=0)]
+    """What the logits are divided by for the least cross-entropy on them; above 1 too confident."""
+    before: CalibrationError
+    after: CalibrationError
+    """With the temperature."""
+    accuracy: tuple[Covered, ...]
+    """Before the temperature."""
+
+
 class Compute(Model):
     """Images seen and steps taken for one arm, all trials of its tuning together."""
 
@@ -246,6 +275,8 @@ class ArmResult(Model):
     chosen: Mapping[str, Any] | None
     """The settings that did best on validation."""
     compute: Compute | None = None
+    confidence: Confidence | None = None
+    """Not in results of older versions."""
 
     @property
     def arm(self) -> Arm:

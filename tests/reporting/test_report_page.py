@@ -134,6 +134,7 @@ def test_the_answer_comes_first_and_the_order_holds(whole: Path) -> None:
         "Keep in mind",
         "How the score grows with labels",
         "The difference to supervised training",
+        "How far to trust its probabilities",
         "Which classes are taken for which",
         "Table of all 5 classes",
         "Pretraining, watched",
@@ -166,6 +167,25 @@ def test_numbers_of_the_main_table_are_the_results(whole: Path) -> None:
             assert f"{100 * arm['metrics']['balanced_accuracy']:.1f}\u00a0%" in " ".join(page.words)
             assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page.text
     assert "pretraining collapsed at epoch 4: std ratio 0.03 on three checks" in page.text
+
+
+def test_probabilities_are_shown_as_means_over_seeds_and_only_where_they_are(
+    tmp_path: Path,
+) -> None:
+    results = build(Knobs(seeds=3, pretrained=("simsiam",), images=0))
+    heading = "How far to trust its probabilities"
+    part = write(results, tmp_path).text.split(heading)[1].split("Where it fails")[0]
+    assert "10.0 % [7.0, 13.0] 5.0 % [2.0, 8.0] 3.0 % 1.60" in part  # after: 4, 5 and 6 %
+    assert "accuracy at 50 %" in part
+    accuracy = [
+        arm["confidence"]["accuracy"][3]["accuracy"]["value"]
+        for arm in results["arms"]
+        if (arm["method"], arm["protocol"]) == ("supervised", "supervised")
+    ]
+    assert f"{100 * sum(accuracy) / 3:.1f} %" in part
+    for arm in results["arms"]:
+        arm.pop("confidence", None)
+    assert heading not in write(results, tmp_path).text
 
 
 def test_same_results_give_the_same_bytes(tmp_path: Path) -> None:

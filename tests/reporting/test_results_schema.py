@@ -59,6 +59,7 @@ MUTATIONS: dict[str, tuple[list[str | int], Any]] = {
     "an unknown status": (["arms", 0, "status"], "done"),
     "ok without metrics": (["arms", 0, "metrics"], None),
     "an interval of one end": (["arms", 0, "intervals", "accuracy"], [0.5]),
+    "a temperature of nothing": (["arms", 0, "confidence", "temperature"], 0),
     "counts below zero": (["arms", 0, "confusion_matrix", 0, 0], -1),
     "counts that are no whole numbers": (["arms", 0, "confusion_matrix", 0, 0], 1.5),
     "no labels at all": (["arms", 0, "label_fraction"], 0),

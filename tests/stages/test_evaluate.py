@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 
 import tiny_study
@@ -17,10 +18,11 @@ from headstart.methods.supervised import Supervised
 from headstart.runtime.networks import load_encoder, load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages.classify import classify
-from headstart.stages.evaluate import evaluate, knn, score
+from headstart.stages.evaluate import confidence, evaluate, knn, score
 from headstart.stages.extract import extract
 from headstart.stages.pretrain import start
 from headstart.stages.report import Outcome
+from headstart.stats.confidence import calibration_error, fit_temperature
 from headstart.types import Features, Floats, Ints, Predictions
 from tiny_study import Reopened
 
@@ -218,6 +220,58 @@ def test_scores_equal_scikit_learns_on_the_stored_predictions(
         for name, value in arm["metrics"].items():
             low, high = arm["intervals"][name]
             assert low <= value <= high
+
+
+@pytest.mark.parametrize(
+    ("method", "protocol"),
+    [
+        ("majority", "majority"),
+        ("simsiam", "knn"),
+        ("moco", "linear"),
+        ("byol", "finetune"),
+    ],
+)
+def test_the_temperature_is_that_of_the_budgets_validation_images(
+    method: str, protocol: str, finished: Outcome, study_again: Reopened
+) -> None:
+    """The logits of the validation images, asked anew by hand, give what the results hold."""
+    run, data = study_again.run, study_again.data
+    cell = Cell(Arm(method, protocol), 0, 0.5)
+    (arm,) = (
+        a for a in finished.results.arms if (a.arm, a.seed, a.label_fraction) == (cell.arm, 0, 0.5)
+    )
+    budget = label_budget(data.index, 0.5, 0)
+    at, y = budget.validation, data.index.labels[budget.validation]
+    assert not set(at) & set(data.index.where("test"))
+    encoder, extracted, entry = study_again.classifier(cell)
+    if protocol == "majority":
+        logits = np.tile(study_again.predictions(cell).logits[:1], (len(at), 1))
+    elif protocol == "knn":
+        logits = knn(run, Features.load(extracted.folder), budget, data, data.index.ids[at])
+    else:
+        logits = outputs(load_network(run, data, cell, entry, encoder), data.images(at)).numpy()
+    found = arm.confidence
+    assert found is not None
+    assert found.validation_images == len(at)
+    assert found.temperature == pytest.approx(fit_temperature(logits, y), rel=1e-3)
+    test = study_again.predictions(cell)
+    assert found.accuracy[0].accuracy.value == pytest.approx((test.predicted == test.y).mean())
+    shares = softmax(test.logits.astype(float), axis=1).max(axis=1)
+    error = calibration_error(shares, test.predicted == test.y)
+    assert found.before.value == pytest.approx(error, abs=1e-9)
+
+
+def test_test_labels_do_not_move_the_temperature() -> None:
+    rng = np.random.default_rng(0)
+    ids, y = np.array([f"{i}" for i in range(60)]), rng.integers(0, 3, 60)
+    logits = (3 * rng.normal(size=(60, 3))).astype(np.float32)
+    validation = Predictions(ids, logits, y)
+    one, other = (
+        confidence(Predictions(ids, logits, labels), validation, 50)
+        for labels in (y, rng.permutation(y))
+    )
+    assert one.temperature == other.temperature
+    assert one.before != other.before
 
 
 def test_a_perfect_and_a_blind_classifier() -> None:

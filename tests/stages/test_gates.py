@@ -19,6 +19,8 @@ from headstart.methods import METHODS
 from headstart.methods.simsiam import SimSiam
 from headstart.methods.supervised import Supervised
 from headstart.nn.losses import negative_cosine
+from headstart.reporting.sentences import write_comparisons
+from headstart.results import Comparisons
 from headstart.runtime import heads
 from headstart.runtime import run as run_stage
 from headstart.stages import classify
@@ -83,7 +85,7 @@ def test_g1_a_test_image_in_the_pool(
     shutil.copy(photo, copied / "unlabeled" / f"planted{photo.suffix}")
     monkeypatch.setattr(splits, "_clean_pool", lambda sorting, data: None)
     monkeypatch.setattr(splits, "_clean_pool_of_near", lambda sorting, finder: splits.NO_PAIRS)
-    study = studied(copied, tmp_path / "run", only=["simclr"], classify={"protocols": ["linear"]})
+    study = studied(copied, tmp_path / "run", only=["simsiam"], classify={"protocols": ["linear"]})
     gates = check(study)
     assert failing(gates) == {"G1"}
     assert "1 in the pool" in next(g.reason for g in gates if g.gate == "G1")
@@ -95,10 +97,8 @@ def test_g1_a_test_image_in_the_pool(
 
 
 def tiny_study_json(folder: Path) -> dict[str, Any]:
-    import json
-
-    found: dict[str, Any] = json.loads((folder / "comparison.json").read_text())
-    return found
+    stored = (folder / "comparison.json").read_bytes()
+    return write_comparisons(Comparisons.model_validate_json(stored)).to_json()
 
 
 def test_g1_an_image_with_another_name_and_the_same_group(sound: Study) -> None:
@@ -220,13 +220,13 @@ def test_g5_more_trials_for_one_arm(
 ) -> None:
     real = end_to_end.finetune
 
-    def generous(job: Any, entry: Any) -> None:
+    def generous(job: Any, entry: Any) -> Any:
         if job.cell.method == "simclr":
             tuning = job.run.study.classify.finetune.model_copy(update={"lrs": (0.05, 0.1)})
             settings = job.run.study.classify.model_copy(update={"finetune": tuning})
             asked = job.run.study.model_copy(update={"classify": settings})
             job = replaced(job, run=replaced(job.run, study=asked))
-        real(job, entry)
+        return real(job, entry)
 
     monkeypatch.setattr(classify, "finetune", generous)
     gates = check(studied(bags, tmp_path / "run", classify={"protocols": ["finetune"]}))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from headstart.runtime.run import Tell
+if TYPE_CHECKING:
+    from headstart.runtime.run import Tell
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from headstart.executors.base import R, T
-from headstart.runtime.run import Tell
+
+if TYPE_CHECKING:
+    from headstart.runtime.run import Tell
 
 
 class Serial:

@@ -1,7 +1,9 @@
-"""evaluate: a classifier and the test images -> predictions, and what they are worth."""
+"""evaluate: a classifier, test and validation images -> predictions, and what they are worth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,17 +11,29 @@ import torch
 
 from headstart.data.splits import LabelBudget, label_budget
 from headstart.nn.neighbours import knn_logits
-from headstart.results import Chance, ClassScores, MetricEnds, Metrics, Scores
+from headstart.results import (
+    CalibrationError,
+    Chance,
+    ClassScores,
+    Confidence,
+    Covered,
+    Interval,
+    MetricEnds,
+    Metrics,
+    Scores,
+)
 from headstart.runtime.networks import load_network, outputs, preprocessing
 from headstart.runtime.run import Cell, Dataset, Run
-from headstart.stats.bootstrap import bootstrap_metrics
+from headstart.stats.bootstrap import Resampling, bootstrap_metrics
+from headstart.stats.confidence import fit_temperature, trust
 from headstart.stats.hypotheses import chance_test
 from headstart.stats.intervals import wilson
 from headstart.stats.metrics import METRICS, confusion_matrix, per_class
 from headstart.store import Entry
-from headstart.types import Features, Floats, Predictions, Strings
+from headstart.types import Features, Floats, Ints, Predictions, Strings
 
 CHANCE_LEVEL = 0.05
+MOST_REPLICATES = 2_000  # for the confidence: each takes a sum over all images
 
 
 def evaluate(
@@ -27,6 +41,7 @@ def evaluate(
 ) -> Entry:
     """Predictions of one cell on held-out test images, scored with intervals.
 
+    A temperature is fitted to its predictions on the validation images of its label budget.
     ``sources`` are the encoder's entry and its features' entry.
     """
     settings = {"replicates": run.study.compare.replicates}
@@ -34,13 +49,20 @@ def evaluate(
 
     def work() -> dict[str, Any]:
         test = data.index.where("test")
-        logits = _logits(run, data, cell, classified, sources)
-        predictions = Predictions(data.index.ids[test], logits, data.index.labels[test])
+        held_out = label_budget(data.index, cell.fraction, cell.seed).validation
+        ask = _asked(run, data, cell, classified, sources)
+        predictions, validation = (
+            Predictions(data.index.ids[at], ask(at), data.index.labels[at])
+            for at in (test, held_out)
+        )
         predictions.save(entry.folder)
         classes = data.index.classes.tolist()
         scores = score(predictions, classes, run.study.compare.replicates)
         return {
             **scores.model_dump(mode="json"),
+            "confidence": confidence(
+                predictions, validation, run.study.compare.replicates
+            ).model_dump(mode="json"),
             "preprocessing": _seen(data, cell, sources[1]),
         }
 
@@ -77,6 +99,23 @@ def score(predictions: Predictions, classes: list[str], replicates: int) -> Scor
     )
 
 
+def confidence(test: Predictions, validation: Predictions, replicates: int) -> Confidence:
+    """How far the probabilities can be trusted; the temperature is the validation images' alone."""
+    temperature = fit_temperature(validation.logits, validation.y)
+    plan = Resampling(min(replicates, MOST_REPLICATES))
+    found = trust(test.logits, test.y, temperature, plan)
+    return Confidence(
+        validation_images=len(validation.y),
+        temperature=temperature,
+        before=CalibrationError(**asdict(found.before)),
+        after=CalibrationError(**asdict(found.after)),
+        accuracy=tuple(
+            Covered(coverage=share, accuracy=Interval(**accuracy._asdict()))
+            for share, accuracy in found.accuracy.items()
+        ),
+    )
+
+
 def _report(M: np.ndarray, classes: list[str]) -> tuple[ClassScores, ...]:
     each = per_class(M)
     return tuple(
@@ -94,18 +133,20 @@ def _report(M: np.ndarray, classes: list[str]) -> tuple[ClassScores, ...]:
     )
 
 
-def _logits(
+def _asked(
     run: Run, data: Dataset, cell: Cell, classified: Entry, sources: tuple[Entry, Entry]
-) -> Floats:
+) -> Callable[[Ints], Floats]:
+    """The cell's classifier: the logits (N, C) of the images at N positions of the index."""
     pretrained, extracted = sources
-    test = data.index.where("test")
     if cell.protocol == "majority":
-        return _majority(data, cell)
+        prior = _prior(data, cell)
+        return lambda at: np.tile(prior, (len(at), 1))
     if cell.protocol == "knn":
         budget = label_budget(data.index, cell.fraction, cell.seed)
-        return knn(run, Features.load(extracted.folder), budget, data, data.index.ids[test])
+        features = Features.load(extracted.folder)
+        return lambda at: knn(run, features, budget, data, data.index.ids[at])
     network = load_network(run, data, cell, classified, pretrained)
-    return outputs(network, data.images(test)).numpy()
+    return lambda at: outputs(network, data.images(at)).numpy()
 
 
 def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: Strings) -> Floats:
@@ -122,9 +163,9 @@ def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: S
     return logits.numpy().astype(np.float32)
 
 
-def _majority(data: Dataset, cell: Cell) -> Floats:
-    """The logarithm of the class shares among the labels, for every image alike."""
+def _prior(data: Dataset, cell: Cell) -> Floats:
+    """The logarithm of the class shares among the labels, (C,)."""
     budget = label_budget(data.index, cell.fraction, cell.seed)
     counts = np.bincount(data.index.labels[budget.train], minlength=len(data.index.classes))
-    prior = np.log(counts / counts.sum() + 1e-9).astype(np.float32)
-    return np.tile(prior, (len(data.index.where("test")), 1))
+    prior: Floats = np.log(counts / counts.sum() + 1e-9).astype(np.float32)
+    return prior

@@ -28,6 +28,7 @@ from headstart.results import (
     ArmResult,
     Comparisons,
     Compute,
+    Confidence,
     Data,
     Gate,
     Pretraining,
@@ -131,6 +132,7 @@ def _arms(data: Dataset, grid: Grid) -> Iterator[ArmResult]:
             chance=scores.chance,
             chosen=classifier["chosen"],
             compute=_compute(grid.classifiers[cell]),
+            confidence=Confidence.model_validate(entry.info["confidence"]),
         )
     for cell, (status, reason) in grid.stopped.items():
         yield _stopped(data, cell, status, reason)

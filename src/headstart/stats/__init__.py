@@ -7,6 +7,7 @@ mrmc            the variance components behind a difference (seeds as readers, i
 hypotheses      the tests: chance, independence, majority, McNemar, Holm
 power           what a test set can and cannot show
 calibration     similarity of attribution maps between its floor and its ceiling
+confidence      calibration of probabilities, and accuracy where some answers are withheld
 focus           attribution on objects: means over images, and against an untrained network
 background      what a classifier answers when foreground and background are exchanged
 labels          label curves, their area, and how many labels a method saves

@@ -254,6 +254,7 @@ def converged(seeds: Mapping[int, bool], what: str, cap: int) -> GateResult:
         return GateResult(PASS, f"{what} stopped improving on validation")
     return GateResult(
         FAIL,
-        f"{what} had not converged: still improving on validation after {cap} times the base "
-        f"length (seed {', '.join(late)}); set classify.finetune.max_lengthening={2 * cap}",
+        f"{what} had not converged: still improving on validation, or its training images not "
+        f"learned, after {cap} times the base length (seed {', '.join(late)}); set "
+        f"classify.finetune.max_lengthening={2 * cap}",
     )

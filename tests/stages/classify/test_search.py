@@ -12,23 +12,24 @@ from headstart.stages.classify.search import Search, SearchResult
 from headstart.stages.classify.trials import Setting, Trial
 
 World = Callable[[Setting], tuple[float, bool]]
-"""A setting -> balanced accuracy on validation, and whether it still improves at its end."""
+"""A setting -> balanced accuracy on validation, and whether its images were learned."""
 
 
 def searched(world: World, **settings: Any) -> tuple[SearchResult, list[Setting]]:
-    asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",)} | settings
+    asked = {"lrs": (0.1,), "weight_decays": (1e-4,), "augmentations": ("light",), "patience": 1}
+    asked |= settings
     seen: list[Setting] = []
 
     def attempt(setting: Setting) -> Trial:
         seen.append(setting)
-        score, improving = world(setting)
-        return Trial(setting, (score, 0.0), 9, 10, improving, not improving, 10, 100, {})
+        score, learned = world(setting)
+        return Trial(setting, (score, 0.0), 10, 10, True, learned, 10, 100, {})
 
     return Search(Finetune(**asked), attempt).run(), seen
 
 
 def by_length(*scores: float) -> World:
-    """Scores of 1, 2, 4 … times the base length, all still improving at their ends."""
+    """Scores of 1, 2, 4 … times the base length, all best at their ends."""
     return lambda setting: (scores[setting.length.bit_length() - 1], True)
 
 
@@ -51,11 +52,29 @@ def test_the_length_is_doubled_while_that_pays(
     assert found.converged == converged
 
 
+@pytest.mark.parametrize(
+    ("scores", "lengths", "kept", "converged"),
+    [
+        ((0.50, 0.50, 0.70, 0.70, 0.70), [1, 2, 4, 8, 16], 4, True),  # luck did not end it at 2
+        ((0.50, 0.50, 0.50, 0.90, 0.90), [1, 2, 4], 1, True),
+        ((0.50, 0.60, 0.70, 0.80, 0.80), [1, 2, 4, 8, 16], 8, True),  # one in vain, at the cap
+        ((0.50, 0.60, 0.70, 0.80, 0.90), [1, 2, 4, 8, 16], 16, False),
+    ],
+)
+def test_two_doublings_in_vain_end_the_search(
+    scores: tuple[float, ...], lengths: list[int], kept: int, converged: bool
+) -> None:
+    found, seen = searched(by_length(*scores), patience=2, max_lengthening=16)
+    assert [setting.length for setting in seen] == lengths
+    assert found.best.setting.length == kept
+    assert found.converged == converged
+
+
 def test_a_rate_that_fell_to_nothing_is_not_taken_for_convergence() -> None:
     """Best before its last tenth, and yet twice as long is better."""
 
     def attempt(setting: Setting) -> Trial:
-        return Trial(setting, (setting.length / 10, 0.0), 8, 10, False, False, 10, 100, {})
+        return Trial(setting, (setting.length / 10, 0.0), 8, 10, False, True, 10, 100, {})
 
     found = Search(
         Finetune(lrs=(0.1,), weight_decays=(0,), augmentations=("light",)), attempt
@@ -64,9 +83,28 @@ def test_a_rate_that_fell_to_nothing_is_not_taken_for_convergence() -> None:
     assert found.converged  # at the cap the place of the best epoch has to do
 
 
-def test_a_trial_that_was_stopped_early_is_not_lengthened() -> None:
-    found, seen = searched(lambda setting: (0.5, False))
-    assert len(seen) == 1
+def test_a_network_that_has_not_learned_its_images_has_not_converged() -> None:
+    """Stuck at chance, twice as long helps nothing, until it does."""
+    late, seen = searched(lambda setting: (0.1 if setting.length < 8 else 0.6, setting.length == 8))
+    assert [setting.length for setting in seen] == [1, 2, 4, 8]
+    assert late.best.score[0] == 0.6
+    never, _ = searched(lambda setting: (0.1, False))
+    assert not never.converged
+
+
+def test_rates_are_chosen_among_networks_that_have_learned() -> None:
+    """The grid is repeated at twice the length while all of it is at chance."""
+
+    def world(setting: Setting) -> tuple[float, bool]:
+        learned = setting.length >= 4 and setting.lr == 0.3
+        return (0.7 if learned else 0.12 - setting.lr / 100), learned
+
+    found, seen = searched(world, lrs=(0.1, 0.3), widen=0)
+    assert [(s.lr, s.length) for s in seen] == [
+        *[(lr, length) for length in (1, 2, 4) for lr in (0.1, 0.3)],
+        (0.3, 8),
+    ]
+    assert found.best.setting == Setting(0.3, 1e-4, "light", 4)
     assert found.converged
 
 
@@ -93,20 +131,20 @@ def test_rates_beyond_the_edge_are_tried_while_the_edge_is_best(
 ) -> None:
     def world(setting: Setting) -> tuple[float, bool]:
         away = max(setting.lr, best) / min(setting.lr, best)
-        return 1 / away + 0.01 * setting.weight_decay, False
+        return 1 / away + 0.01 * setting.weight_decay, True
 
     lrs = (0.01, 0.03, 0.1, 0.3)
     found, seen = searched(world, lrs=(0.1, 0.3, 0.01, 0.03), weight_decays=(1e-4, 1e-3))
-    beyond = seen[2 * len(lrs) :]
+    beyond = seen[2 * len(lrs) : -1]  # the last one is the best at twice the length
     assert [setting.lr for setting in beyond] == pytest.approx(added, rel=1e-5)
     assert {setting.weight_decay for setting in beyond} <= {1e-3}
     assert found.lr_at_edge == at_edge
 
 
 def test_one_rate_has_no_edge_and_none_are_tried_with_widen_0() -> None:
-    assert len(searched(lambda setting: (0.5, False))[1]) == 1
-    _, seen = searched(lambda setting: (setting.lr, False), lrs=(0.1, 0.3), widen=0)
-    assert [setting.lr for setting in seen] == [0.1, 0.3]
+    assert len(searched(lambda setting: (0.5, True))[1]) == 2
+    _, seen = searched(lambda setting: (setting.lr, True), lrs=(0.1, 0.3), widen=0)
+    assert [setting.lr for setting in seen] == [0.1, 0.3, 0.3]
 
 
 def test_the_other_augmentations_are_tried_at_the_length_reached_and_lengthened_if_best() -> None:
@@ -130,17 +168,17 @@ def test_the_other_augmentations_are_tried_at_the_length_reached_and_lengthened_
 
 def test_augmentations_that_are_no_better_leave_the_answer_as_it_was() -> None:
     found, seen = searched(
-        lambda setting: (0.5 if setting.augmentation == "none" else 0.4, False),
+        lambda setting: (0.5 if setting.augmentation == "none" else 0.4, True),
         augmentations=("none", "mixup"),
     )
-    assert [setting.augmentation for setting in seen] == ["none", "mixup"]
+    assert [setting.augmentation for setting in seen] == ["none", "none", "mixup"]
     assert found.best.setting.augmentation == "none"
     assert found.converged
 
 
 def test_where_nothing_can_be_scored_only_the_grid_is_tried() -> None:
     def broken(setting: Setting) -> Trial:
-        return Trial(setting, (-1.0, 0.0), 0, 1, False, True, 1, 10, {}, "loss is nan at step 1")
+        return Trial(setting, (-1.0, 0.0), 0, 1, False, False, 1, 10, {}, "loss is nan at step 1")
 
     found = Search(Finetune(), broken).run()
     assert len(found.trials) == 10

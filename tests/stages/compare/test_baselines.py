@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from headstart.arms import BASELINE, MATCHED, Arm
+from headstart.reporting.sentences import write_comparisons
 from headstart.stages.compare.baselines import baseline
 from headstart.stages.compare.families import Judged, Key, Question
 from headstart.stages.compare.findings import findings
 
 SIMCLR = Arm("simclr", "finetune")
-ASKED = Question(replicates=200)
+ASKED = Question(replicates=2000)
 
 
 def world(validation: dict[tuple[Arm, float], tuple[float, ...]]) -> Judged:
@@ -47,7 +48,7 @@ def test_the_better_arm_on_validation_is_the_baseline_at_each_fraction() -> None
     assert baseline(judged, [0.2]) == BASELINE  # on test images the other one is better
     assert baseline(judged, [1.0]) == MATCHED
     assert baseline(judged, [0.2, 1.0]) == MATCHED
-    found = findings(judged, ASKED)
+    found = write_comparisons(findings(judged, ASKED))
     rows = {row.fraction: row for row in found.comparisons}
     assert (rows[0.2].arm_b, rows[1.0].arm_b) == (BASELINE, MATCHED)
     for row in rows.values():

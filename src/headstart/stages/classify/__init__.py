@@ -41,7 +41,9 @@ def classify(
     for cell, entry in todo.items():
         budget = label_budget(data.index, cell.fraction, cell.seed)
         if PROTOCOLS[cell.protocol].trained:
-            finetune(FinetuneJob(run, data, cell, budget, pretrained), entry)
+            job = FinetuneJob(run, data, cell, budget, pretrained)
+            entry.make(partial(finetune, job, entry))
+            forget_trials(entry)
         elif cell.protocol != "linear":
             cost = _seen_once(len(budget.train) if cell.protocol == "knn" else 0)
             info = {"status": "ok", "labels": budget.labels, "chosen": {}, **cost}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from headstart.methods.supervised import Supervised
@@ -16,13 +15,13 @@ from headstart.stages.classify.trials import Setting, Trial
 from headstart.store import Entry
 
 
-def finetune(job: FinetuneJob, entry: Entry) -> None:
+def finetune(job: FinetuneJob, entry: Entry) -> dict[str, Any]:
     """Every arm goes through the same search; the best on validation is kept.
 
-    The entry's info holds ``status``: "failed" where no trial could be scored.
+    Writes the network into ``entry`` and returns its info, which holds ``status``: "failed" where
+    no trial could be scored.
     """
     run = job.run
-    started = time.perf_counter()
     search = Search(run.study.classify.finetune, _Attempts(job, entry)).run()
     run.tell.progress(f"classify {job.cell.label}", len(search.trials), len(search.trials))
     begin = load_encoder(run, job.begin)
@@ -30,8 +29,7 @@ def finetune(job: FinetuneJob, entry: Entry) -> None:
     network = Supervised(begin, len(job.data.index.classes))
     network.load_state_dict(search.best.weights)
     save_weights(network, entry, "network")
-    entry.finish({**_outcome(job, search.best), **_record(job, search), "start": start}, started)
-    forget_trials(entry)
+    return {**_outcome(job, search.best), **_record(job, search), "start": start}
 
 
 def _record(job: FinetuneJob, search: SearchResult) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from headstart.config import Augmentation, Optim, View
@@ -92,15 +93,22 @@ class FinetuneJob:
         batches = LabelledBatches(self.data.images(rows), order, labels, VIEWS[augmentation])
         return Mixed(batches, len(index.classes)) if augmentation == "mixup" else batches
 
+    @property
+    def class_loss(self) -> float:
+        """The cross-entropy of the class shares of the labels: what guessing with them costs."""
+        counts = np.bincount(self.data.index.labels[self.budget.train])
+        shares = counts[counts > 0] / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
+
     def trial(self, setting: Setting) -> Trial:
         """Train with one setting and see how it does on validation."""
         run = self.run
         network, training = self.training(setting)
         name = f"{self.cell.label}-{setting.name}"
         logs = Logs(run.folder / "tensorboard" / "classify" / name)
-        settings = run.study.classify.finetune
         held_out = validation_images(self.data, self.budget)
-        watch = ValidationWatch(network, held_out, settings, training.steps, logs)
+        read_every = max(1, round(training.steps / run.study.classify.finetune.epochs))
+        watch = ValidationWatch(network, held_out, read_every, self.class_loss, logs)
         try:
             run.engine.fit(training, watch)
         finally:

@@ -47,13 +47,26 @@ class Search:
 
     def run(self) -> SearchResult:
         """Every step of the procedure; where no trial could be scored the grid is all."""
-        for setting in base_grid(self.settings):
-            self._try(setting)
+        self._grid()
         converged = False
         if self.best.best_epoch:
             self._widen()
             converged = self._augment(self._lengthen())
         return SearchResult(self.best, tuple(self.trials), converged)
+
+    def _grid(self) -> None:
+        """The base grid; at twice the length where no trial of it learned its training images.
+
+        Among networks that have not begun to learn, chance would choose the rate.
+        """
+        length = 1
+        while True:
+            tried = [self._try(replace(s, length=length)) for s in base_grid(self.settings)]
+            length *= 2
+            learned = any(trial.learned for trial in tried)
+            scored = any(trial.best_epoch for trial in tried)
+            if learned or not scored or length > self.settings.max_lengthening:
+                return
 
     def _try(self, setting: Setting) -> Trial:
         trial = self.attempt(setting)
@@ -74,17 +87,18 @@ class Search:
         """Double the best trial's length while that pays; whether the end of that was seen.
 
         A rate that falls to nothing makes any run look finished at its end: only a longer one can
-        tell. Where none may follow, the place of the best epoch has to do.
+        tell. Where none may follow, the place of the best epoch has to do. A network that has not
+        learned its training images is never taken for one that has learned all it can.
         """
-        trial = self.best
-        while not trial.stopped_early:
+        trial, highest, in_vain = self.best, self.best.score[0], 0
+        while in_vain < self.settings.patience:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
-                return not trial.still_improving
-            longer = self._try(replace(trial.setting, length=length))
-            if longer.score[0] - trial.score[0] <= self.settings.tolerance:
-                return True
-            trial = longer
+                return trial.learned and (in_vain > 0 or not trial.still_improving)
+            trial = self._try(replace(trial.setting, length=length))
+            gained = trial.score[0] > highest + self.settings.tolerance
+            in_vain = 0 if gained or not trial.learned else in_vain + 1
+            highest = max(highest, trial.score[0])
         return True
 
     def _augment(self, converged: bool) -> bool:

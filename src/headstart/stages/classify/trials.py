@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.config import Augmentation, Finetune
+from headstart.config import Augmentation
 from headstart.data.batches import Images, Order
 from headstart.data.splits import LabelBudget
 from headstart.engine import Reading
@@ -22,6 +22,8 @@ from headstart.runtime.logs import Logs
 from headstart.runtime.networks import outputs
 from headstart.runtime.run import Dataset
 
+LEARNED = 0.8
+"""Of the loss that knowing the class shares alone gives: a network below it has begun to learn."""
 LATE = 0.9
 """A best epoch beyond this share of a whole run says that the run was too short."""
 
@@ -53,9 +55,9 @@ class Trial:
     """In base epochs, like ``epochs``; 0 where it was never scored."""
     epochs: int
     still_improving: bool
-    """The best epoch lies in the last tenth of a run that was not stopped early."""
-    stopped_early: bool
-    """Validation had not improved for long."""
+    """The best epoch lies in the last tenth of the run."""
+    learned: bool
+    """The training loss at the end was well below what knowing the class shares alone gives."""
     steps: int
     images: int
     """Images seen, each as often as it was."""
@@ -77,7 +79,7 @@ class Trial:
             "best_epoch": self.best_epoch,
             "epochs": self.epochs,
             "still_improving": self.still_improving,
-            "stopped_early": self.stopped_early,
+            "learned": self.learned,
             "steps": self.steps,
             "images": self.images,
         }
@@ -112,37 +114,36 @@ def validation_images(data: Dataset, budget: LabelBudget) -> LabelledImages:
 
 
 class ValidationWatch:
-    """Keeps the weights that do best on validation, and stops when they stay the best for long.
+    """Keeps the weights that do best on validation.
 
-    A trial is scored equally often whatever its length: the best of more scores would be higher
-    by luck alone.
+    A trial is never cut short: while a rate is high, validation can stand still for long and rise
+    when the rate falls. It is scored equally often whatever its length: the best of more scores
+    would be higher by luck alone. ``class_loss`` is the cross-entropy of the class shares.
     """
 
     def __init__(
         self,
         network: Supervised,
         held_out: LabelledImages,
-        settings: Finetune,
-        steps: int,
+        read_every: int,
+        class_loss: float,
         logs: Logs,
     ) -> None:
         self.network, self.held_out, self.logs = network, held_out, logs
-        self.read_every = max(1, round(steps / settings.epochs))
-        self.patience = max(5.0, settings.patience * steps / self.read_every)
-        self.score, self.best, self.done, self.stopped = (-1.0, 0.0), 0, 0, False
-        self.steps = 0
+        self.read_every, self.class_loss = read_every, class_loss
+        self.score, self.best, self.done = (-1.0, 0.0), 0, 0
+        self.steps, self.loss = 0, inf
         self.broken: str | None = None
         self.weights = copy.deepcopy(network.state_dict())
 
     def __call__(self, reading: Reading) -> str | None:
         """Score the network as it is now; a broken loss ends the trial where it was best."""
         self.done += 1
-        self.steps = reading.step
+        self.steps, self.loss = reading.step, reading.loss
         score = self._score()
         values = {"loss": reading.loss, "lr": reading.lr, "validation": score[0]}
         self.logs.scalars(reading.step, values)
         if not (isfinite(reading.loss) and isfinite(score[1])):
-            self.stopped = True
             what = "loss" if not isfinite(reading.loss) else "validation loss"
             value = reading.loss if not isfinite(reading.loss) else -score[1]
             self.broken = f"{what} is {value} at step {reading.step}"
@@ -150,8 +151,7 @@ class ValidationWatch:
         if score > self.score:
             self.score, self.best = score, self.done
             self.weights = copy.deepcopy(self.network.state_dict())
-        self.stopped = self.done - self.best >= self.patience
-        return "no better for long" if self.stopped else None
+        return None
 
     def _score(self) -> tuple[float, float]:
         logits, labels = outputs(self.network, self.held_out.images), self.held_out.labels
@@ -168,8 +168,8 @@ class ValidationWatch:
             score=self.score,
             best_epoch=self.best * setting.length,
             epochs=self.done * setting.length,
-            still_improving=not self.stopped and self.best > LATE * self.done,
-            stopped_early=self.stopped,
+            still_improving=self.broken is None and self.best > LATE * self.done,
+            learned=self.broken is None and self.loss < LEARNED * self.class_loss,
             steps=self.steps,
             images=order.images(self.steps),
             weights=weights,

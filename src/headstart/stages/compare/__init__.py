@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -39,14 +38,15 @@ def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry
     }
     evaluated = grid.evaluated
     entry = run.store.entry("compare", "arms", settings, [data.entry, *evaluated.values()])
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> dict[str, int]:
         judged = _join(data, grid, gates)
         asked = Question(run.study.compare.margin, run.study.compare.replicates)
-        found = findings(judged, asked, lost)
-        write_json(entry.folder / "comparison.json", found.to_json())
-        entry.finish({"rows": len(found.comparisons)}, started)
-    return entry
+        compared = findings(judged, asked, lost)
+        write_json(entry.folder / "comparison.json", compared.to_json())
+        return {"rows": len(compared.comparisons)}
+
+    return entry.make(work)
 
 
 def _join(data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Judged:

@@ -7,9 +7,9 @@ picture is blurred.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -130,8 +130,7 @@ def _answers(atlas: Atlas, objects: Objects, network: Network, scenes: Scenes) -
     label = f"background-{network.cell.label}"
     inputs = [network.classifier, network.encoder]
     entry = atlas.run.store.entry("explain", label, settings, inputs)
-    if not entry.done:
-        _ask(atlas, network, scenes, entry)
+    entry.write(lambda: _ask(atlas, network, scenes, entry))
     with np.load(entry.folder / "answers.npz") as stored:
         predicted = {kind: stored[kind] for kind in KINDS}
     composites = scenes.composites
@@ -142,7 +141,6 @@ def _answers(atlas: Atlas, objects: Objects, network: Network, scenes: Scenes) -
 def _ask(atlas: Atlas, network: Network, scenes: Scenes, entry: Entry) -> None:
     from headstart.data.composites import KINDS
 
-    started = time.perf_counter()
     loaded = network.load(atlas.run, atlas.data)
     positions = np.arange(len(scenes.positions))
     parts = [positions[i : i + BATCH] for i in range(0, len(positions), BATCH)]
@@ -153,7 +151,6 @@ def _ask(atlas: Atlas, network: Network, scenes: Scenes, entry: Entry) -> None:
             called = [loaded(x).argmax(dim=1).cpu().numpy() for x in pictures]
             said[kind] = np.concatenate(called).astype(np.int64)
     np.savez(entry.folder / "answers.npz", allow_pickle=False, **said)
-    entry.finish({}, started)
 
 
 def _row(atlas: Atlas, arm: Arm, answers: Answers, scenes: Scenes) -> Background:
@@ -211,8 +208,7 @@ def centre_rows(atlas: Atlas) -> tuple[Centre, ...]:
         settings = {"what": "centre", "images": atlas.data.index.ids[atlas.positions].tolist()}
         label, inputs = f"centre-{network.cell.label}", [network.classifier, network.encoder]
         entry = atlas.run.store.entry("explain", label, settings, inputs)
-        if not entry.done:
-            _blur(atlas, network, entry)
+        entry.write(partial(_blur, atlas, network, entry))
         with np.load(entry.folder / "falls.npz") as stored:
             rows.append(_centre_row(atlas, network.cell.arm, stored))
     atlas.run.tell.progress("explain: middle and border", len(networks), len(networks))
@@ -222,13 +218,11 @@ def centre_rows(atlas: Atlas) -> tuple[Centre, ...]:
 def _blur(atlas: Atlas, network: Network, entry: Entry) -> None:
     from headstart.attributions.faithfulness import centre_against_border
 
-    started = time.perf_counter()
     x = atlas.data.images(atlas.positions).centred(np.arange(len(atlas.positions)))
     target = torch.from_numpy(atlas.labels).to(x.device)
     drops = centre_against_border(network.load(atlas.run, atlas.data), x, target)
     falls = {"centre": drops.centre, "border": drops.border}
     np.savez(entry.folder / "falls.npz", allow_pickle=False, **falls)
-    entry.finish({}, started)
 
 
 def _centre_row(atlas: Atlas, arm: Arm, falls: Mapping[str, Doubles]) -> Centre:

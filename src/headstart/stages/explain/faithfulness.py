@@ -7,7 +7,6 @@ network's own confidence.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -62,8 +61,8 @@ def _gaps(atlas: Atlas, network: Network, name: str, chosen: Ints) -> Entry:
     inputs = [atlas.stored[network.cell, name, TRUE]]
     label = f"faithful-{network.cell.label}-{name}"
     entry = atlas.run.store.entry("explain", label, settings, inputs)
-    if not entry.done:
-        started = time.perf_counter()
+
+    def work() -> None:
         maps = atlas.maps(network.cell, name)
         shown = np.where(maps.usable[:, None, None], maps.maps, 0)[chosen]
         x = atlas.data.images(positions).centred(np.arange(len(chosen)))
@@ -76,8 +75,8 @@ def _gaps(atlas: Atlas, network: Network, name: str, chosen: Ints) -> Entry:
             deletion=found.gap_deletion,
             insertion=found.gap_insertion,
         )
-        entry.finish({}, started)
-    return entry
+
+    return entry.write(work)
 
 
 def _row(

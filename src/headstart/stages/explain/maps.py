@@ -6,7 +6,6 @@ adding an attribution computes that one alone. Nothing here is a picture.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -129,11 +128,8 @@ class Atlas:
         asked["groups"] = None if groups is None else groups.tolist()
         asked["networks"] = [network.cell.label for network in self.networks]
         entry = self.run.store.entry("explain", label, asked, inputs)
-        path = entry.folder / "found.json"
-        if not entry.done:
-            started = time.perf_counter()
-            write_json(path, make().model_dump(mode="json", exclude_unset=True))
-            entry.finish({}, started)
+        path = entry.folder / "rows.json"
+        entry.write(lambda: write_json(path, make().model_dump(mode="json", exclude_unset=True)))
         return kind.model_validate_json(path.read_bytes())
 
     def entries(self, attribution: str, target: str | None = None) -> list[Entry]:
@@ -221,11 +217,12 @@ def _answers(run: Run, data: Dataset, network: Network, positions: Ints) -> Floa
     inputs = [network.classifier, network.encoder]
     entry = run.store.entry("explain", f"{network.cell.label}-answers", settings, inputs)
     path = entry.folder / "answers.npy"
-    if not entry.done:
-        started = time.perf_counter()
+
+    def ask() -> None:
         logits = outputs(network.load(run, data), data.images(positions))
         np.save(path, logits.softmax(dim=1).numpy())
-        entry.finish({}, started)
+
+    entry.write(ask)
     answers: Floats = np.load(path)
     return answers
 
@@ -255,17 +252,17 @@ class ExplainedNetwork:
         label = f"{self.network.cell.label}-{name}" + ("-own" if target == OWN else "")
         inputs = [self.network.classifier, self.network.encoder]
         entry = self.run.store.entry("explain", label, settings, inputs)
-        if entry.done:
-            return entry
-        started = time.perf_counter()
-        labels = self.data.index.labels[self.positions]
-        predicted = np.asarray(self.answers.argmax(axis=1), dtype=np.int64)
-        classes = labels if target == TRUE else predicted
-        asked = np.flatnonzero((predicted != labels) | (target == TRUE))
-        maps, info = self._maps(name, asked, classes[asked])
-        Attributions(ids[asked], maps, classes[asked]).save(entry.folder)
-        entry.finish(info, started)
-        return entry
+
+        def work() -> dict[str, list[bool] | str]:
+            labels = self.data.index.labels[self.positions]
+            predicted = np.asarray(self.answers.argmax(axis=1), dtype=np.int64)
+            classes = labels if target == TRUE else predicted
+            asked = np.flatnonzero((predicted != labels) | (target == TRUE))
+            maps, info = self._maps(name, asked, classes[asked])
+            Attributions(ids[asked], maps, classes[asked]).save(entry.folder)
+            return info
+
+        return entry.make(work)
 
     def _maps(
         self, name: str, asked: Ints, classes: Ints
