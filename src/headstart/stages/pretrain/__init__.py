@@ -73,8 +73,7 @@ def further_weights(study: Study) -> dict[str, str]:
 
 def _begun(run: Run, label: str, weights: str, changes: Mapping[str, object]) -> Entry:
     """An encoder as it is before any training; ``changes`` say what its weights are."""
-    known = run.study.encoder.model_dump(exclude={"further_weights"})
-    settings = known | changes
+    settings = {**run.study.encoder.model_dump(exclude={"further_weights"}), **changes}
     entry = run.store.entry("pretrain", label, settings)
 
     def work() -> dict[str, object]:
