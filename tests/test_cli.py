@@ -125,8 +125,8 @@ def test_a_study_file_under_set_and_flags(main: Main, photos: Path, tmp_path: Pa
     )
     code, stdout, stderr = main(
         *("run", file, "--out", tmp_path / "out", "--methods", "moco", "--epochs", "1"),
-        *("--set", "pretrain.epochs=3", "--set", "pretrain.batch_size=12", *FAST[:1], *FAST[3:6]),
-        *("--set", "methods.moco.dim=16", "--preset", "quick", *FAST[1:2]),
+        *("--set", "pretrain.epochs=3", "--set", "pretrain.batch_size=12", *FAST[:1], *FAST[5:8]),
+        *("--set", "methods.moco.dim=16", "--preset", "quick", *FAST[1:4]),
     )
     assert code == 0, stderr
     assert stdout == ""  # without --json nothing but the exit code for programs
