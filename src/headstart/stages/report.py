@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from headstart.data.splits import label_budget
-from headstart.reporting import words
 from headstart.reporting.page import write_report
 from headstart.reporting.sentences import (
     with_sentences,
     write_comparisons,
     write_explanations,
 )
+from headstart.reporting.sentences.images import about_further_weights, cautions
 from headstart.results import (
     SCHEMA,
     ArmResult,
@@ -107,7 +107,11 @@ def _results(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked
         attribution_similarity=with_sentences(explained.similarity),
         explained=explained.images,
         explanations=write_explanations(findings) if findings else None,
-        warnings=tuple(_warnings(run, data, answers)),
+        warnings=(
+            *cautions(answers.data, min(run.study.label_fractions)),
+            *about_further_weights(list(run.study.encoder.further_weights)),
+            *answers.warnings,
+        ),
         provenance=_provenance(run, grid, asked),
     )
 
@@ -172,31 +176,6 @@ def _pretraining(grid: Grid) -> Iterator[Pretraining]:
     for entry in grid.encoders.values():
         if "history" in entry.info:
             yield Pretraining.model_validate(entry.info)
-
-
-def _warnings(run: Run, data: Dataset, answers: Answers) -> list[str]:
-    """What a reader must know before believing a number."""
-    lines = []
-    small = [c["name"] for c in data.entry.info["classes"] if c["test"] < 20]
-    if small:
-        lines.append(
-            f"fewer than 20 test images in {len(small)} classes ({', '.join(small[:5])}"
-            f"{'…' if len(small) > 5 else ''}): their rows say little"
-        )
-    fewest = min(c["train"] for c in data.entry.info["classes"])
-    if fewest * min(run.study.label_fractions) < 5:
-        lines.append("fewer than 5 labelled training images in some class at the smallest budget")
-    if data.entry.info["removed"].get("unreadable"):
-        count = data.entry.info["removed"]["unreadable"]
-        lines.append(f"{count} files could not be read; quarantine.csv lists them with the reason")
-    names = list(run.study.encoder.further_weights)
-    if names:
-        lines.append(
-            f"{words.listed(names)}: weights from elsewhere. What they were trained on is not "
-            "known here: perhaps on labels, perhaps on your test images, which would flatter them. "
-            "Their own training is not in the computing costs of this report"
-        )
-    return [*lines, *answers.warnings]
 
 
 def _provenance(run: Run, grid: Grid, asked: Asked) -> Provenance:

@@ -16,9 +16,10 @@ import tiny_study
 from headstart.config import StudyError
 from headstart.data import near
 from headstart.data.synthetic import BagsSpec, generate
+from headstart.reporting.sentences.images import leaks
 from headstart.runtime.run import Dataset, Run, Silence
 from headstart.stages.index import PAIR_COLUMNS, index
-from headstart.stages.index.card import describe, leaks
+from headstart.stages.index.card import describe
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ differences  which of two arms is better
 savings      how many labels an arm saves
 maps         what attribution maps show
 background   how far an answer depends on the background
+images       what to say of the images themselves
 """
 
 from __future__ import annotations
