@@ -388,8 +388,8 @@ def demo() -> dict[str, Any]:
     are those of a short run, and the views turn colours far and crop little: colour tells nothing
     of a bag's class, its outline does.
 
-    Costs about ten minutes on two CPU cores that are busy with other work; on quiet ones it was not
-    measured.
+    Costs 580 s of processor time in two processes: eight minutes were measured on two CPU cores
+    that were busy with other work.
     """
     view = {
         "crop": [0.4, 1.0],
