@@ -80,7 +80,7 @@ def test_a_rate_that_fell_to_nothing_is_not_taken_for_convergence() -> None:
         Finetune(lrs=(0.1,), weight_decays=(0,), augmentations=("light",)), attempt
     ).run()
     assert [trial.setting.length for trial in found.trials] == [1, 2, 4, 8]
-    assert found.converged  # at the cap the place of the best epoch has to do
+    assert not found.converged  # the last doubling before the cap still paid
 
 
 def test_a_network_that_has_not_learned_its_images_has_not_converged() -> None:

@@ -90,11 +90,13 @@ class Search:
         tell. Where none may follow, the place of the best epoch has to do. A network that has not
         learned its training images is never taken for one that has learned all it can.
         """
-        trial, highest, in_vain = self.best, self.best.score[0], 0
+        first = trial = self.best
+        highest, in_vain = first.score[0], 0
         while in_vain < self.settings.patience:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
-                return trial.learned and (in_vain > 0 or not trial.still_improving)
+                flat = trial is first and not trial.still_improving  # nothing longer was tried
+                return trial.learned and (in_vain > 0 or flat)
             trial = self._try(replace(trial.setting, length=length))
             gained = trial.score[0] > highest + self.settings.tolerance
             in_vain = 0 if gained or not trial.learned else in_vain + 1
