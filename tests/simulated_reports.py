@@ -114,10 +114,10 @@ def rows(judged: Judged, replicates: int) -> Iterator[Row]:
     A test holds these p-values equal to those of ``findings``.
     """
     arms, fractions = judged.arms, judged.fractions
-    seeds = judged.seeds(fractions, *arms)
+    repeats = judged.repeats(fractions, *arms)
     cells = [(arm, f) for f in fractions for arm in arms]
     hits = np.array(
-        [[judged.predicted[Key(arm, s, f)] == judged.y for s in seeds] for arm, f in cells]
+        [[judged.predicted[judged.key(a, t, f)] == judged.y for t in repeats] for a, f in cells]
     )
     weights = 1 / (len(SIZES) * np.bincount(judged.y)[judged.y])
     per_seed = hits @ weights

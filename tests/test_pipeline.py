@@ -23,6 +23,7 @@ from headstart.config import Study, StudyError
 from headstart.pipeline import run_study
 from headstart.recipes import resolve_recipe
 from headstart.stages import report as report_stage
+from headstart.stages.compare.predictions import compare_run, run_question
 
 torch.set_num_threads(1)
 
@@ -103,6 +104,7 @@ def test_running_again_makes_nothing_again(bags: Path, tmp_path: Path, done: Pat
     [
         {"seeds": [0, 1]},
         {"label_fractions": [0.5, 1.0]},
+        {"label_fractions": [0.5, 1.0], "label_draws": 2},
         {"only": ["simclr", "moco", "simsiam"]},
         {"explain": {"images": 0}},
         {"engine": {"threads": 2}},
@@ -166,6 +168,22 @@ def test_a_changed_setting_makes_anew_what_depends_on_it(
 
     again = {name.split()[0] for name in names(run) & names(same)}
     assert again == kept
+
+
+def test_label_draws_are_cells_of_their_own_and_compared_again_the_same(
+    bags: Path, done: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(done, folder)
+    asked = small(bags, "simclr", seeds=[0, 1], label_fractions=[0.5, 1.0], label_draws=2)
+    results = run_study(asked, folder).results
+    cells = {(a.seed, a.label_fraction, a.label_draw) for a in results.arms}
+    assert cells == {(s, f, d) for s in (0, 1) for f, d in ((0.5, 0), (0.5, 1), (1.0, 0))}
+    few = [row for row in results.comparisons if row.fraction == 0.5]
+    assert few
+    assert all((row.seeds, row.label_draws) == (2, 2) and row.spread for row in few)
+    again = compare_run(folder, run_question(folder)).found
+    assert again.comparisons == results.comparisons
 
 
 # --- killed --------------------------------------------------------------------------------------

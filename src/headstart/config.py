@@ -338,6 +338,9 @@ class Study(Frozen):
     """A seed changes everything random; five or more for a firm verdict."""
     label_fractions: tuple[Share, ...] = (1.0,)
     """Shares of the labels to learn from; smaller budgets are part of larger ones."""
+    label_draws: Annotated[int, Field(ge=1)] = 1
+    """Draws of each smaller share of the labels, a seed. With one, each seed has its own draw, and
+    the luck of both is in the interval together; with two or more it is also told apart."""
     pretrain: Pretrain = Pretrain()
     classify: Classify = Classify()
     explain: Explain = Explain()

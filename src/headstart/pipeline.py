@@ -322,11 +322,12 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
         protocols = (BASELINE.protocol, MATCHED.protocol)[: 1 + study.classify.compute_matched]
     elif is_start(method):  # fine-tuning these is the supervised arm
         protocols = tuple(p for p in protocols if not PROTOCOLS[p].trained)
+    arms = [Arm(method, protocol) for protocol in protocols]
+    if method == BASELINE.method:
+        arms.insert(0, MAJORITY)
     for fraction in study.label_fractions:
-        if method == BASELINE.method:
-            yield Cell(MAJORITY, seed, fraction)
-        for protocol in protocols:
-            yield Cell(Arm(method, protocol), seed, fraction)
+        for draw in range(study.label_draws if fraction < 1 else 1):  # one way to draw them all
+            yield from (Cell(arm, seed, fraction, draw) for arm in arms)
 
 
 def _explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:

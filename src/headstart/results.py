@@ -247,7 +247,7 @@ class Compute(Model):
 
 
 class ArmResult(Model):
-    """One classifier: an arm with one seed and one share of the labels."""
+    """One classifier: an arm with one seed, one share of the labels and one draw of these."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -277,6 +277,8 @@ class ArmResult(Model):
     compute: Compute | None = None
     confidence: Confidence | None = None
     """Not in results of older versions."""
+    label_draw: Count = 0
+    """Which of the seed's draws of so many labels."""
 
     @property
     def arm(self) -> Arm:
@@ -374,6 +376,16 @@ class Basis(Model):
     """What the answer holds for."""
 
 
+class Spread(Model):
+    """Standard deviations of a difference from one training to another, as shares."""
+
+    seeds: float | None
+    """From seed to seed: of the start, order and augmentation, without the label draws' part where
+    there were several draws a seed; else of all that is random. None with one seed."""
+    label_draws: float | None
+    """From one draw of the labels to another within a seed; None with one draw a seed."""
+
+
 class Comparison(Basis):
     """How much better ``arm_a`` is than ``arm_b`` at one label fraction."""
 
@@ -389,6 +401,9 @@ class Comparison(Basis):
     p_holm: Share | None
     """After Holm's correction within its family."""
     seeds: Count
+    label_draws: Count = 1
+    """Draws of the labels a seed."""
+    spread: Spread | None = None
     n: Count
     """Test images."""
     verdict: Verdict
@@ -416,6 +431,7 @@ class AreaDifference(Basis):
     p: Share
     p_holm: Share
     seeds: Count
+    label_draws: Count = 1
     n: Count
     verdict: Verdict
     sentence: Line = ""
@@ -777,8 +793,8 @@ class Results(Model):
     def to_frame(self) -> DataFrame:
         """The long table: one row a classifier and metric, as a pandas data frame.
 
-        Columns: method, protocol, role, arm (printed name), seed, label_fraction, labels, status,
-        metric, value, low, high (shares; NaN where there is no number).
+        Columns: method, protocol, role, arm (printed name), seed, label_fraction, label_draw,
+        labels, status, metric, value, low, high (shares; NaN where there is no number).
 
         Raises:
             StudyError: pandas is not installed.
@@ -798,6 +814,7 @@ class Results(Model):
                 "arm": one.arm.label,
                 "seed": one.seed,
                 "label_fraction": one.label_fraction,
+                "label_draw": one.label_draw,
                 "labels": one.labels,
                 "status": one.status,
             }

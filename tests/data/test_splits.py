@@ -383,6 +383,15 @@ def test_seeds_draw_different_labels(index: DatasetIndex) -> None:
     assert tuple(again.train.tolist()) in draws
 
 
+def test_draws_of_one_seed_are_other_labels_and_nested_alike(index: DatasetIndex) -> None:
+    draws = [label_budget(index, 0.1, 3, draw) for draw in range(4)]
+    assert len({tuple(one.train.tolist()) for one in draws}) == 4
+    assert np.array_equal(draws[0].train, label_budget(index, 0.1, 3).train)
+    larger = label_budget(index, 0.5, 3, 2)
+    assert set(draws[2].train.tolist()) <= set(larger.train.tolist())
+    assert {one.labels for one in draws} == {draws[0].labels}
+
+
 # --- samples and limits ------------------------------------------------------------------------
 
 

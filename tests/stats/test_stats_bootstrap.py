@@ -129,6 +129,34 @@ def test_seeds_are_drawn_as_enumeration_says():
     np.testing.assert_allclose(seen, times / 27, atol=0.012)
 
 
+def test_label_draws_of_a_seed_are_averaged_before_seeds_are_drawn():
+    y = np.arange(10)
+    right = np.array([[3, 5], [6, 6], [9, 4]])  # seeds × draws
+    a = np.array([np.where(y < k, y, (y + 1) % 10) for k in right.ravel()])
+    plan = Resampling(20_000, runs=np.repeat(np.arange(3), 2))
+    drawn = curve_replicates(y, a[None, None], "accuracy", plan)
+    means = right.mean(axis=1) / 10
+    assert drawn.per_seed[0, 0] == pytest.approx(means)
+    every = np.array([means[list(draw)].mean() for draw in product(range(3), repeat=3)])
+    values, times = np.unique(every.round(6), return_counts=True)
+    seen = [(np.abs(drawn.replicates[0, :, 0] - v) < 1e-5).mean() for v in values]
+    np.testing.assert_allclose(seen, times / 27, atol=0.012)
+
+
+def test_runs_that_are_seeds_of_their_own_change_nothing():
+    y, predicted = small_study()
+    plain = curve_replicates(y, predicted, plan=Resampling(50))
+    numbered = curve_replicates(y, predicted, plan=Resampling(50, runs=np.arange(3)))
+    assert np.array_equal(plain.replicates, numbered.replicates)
+
+
+@pytest.mark.parametrize("runs", [[0, 1], [0, 2, 2], [-1, 0, 1]])
+def test_runs_that_number_no_seeds_are_refused(runs):
+    y, predicted = small_study()
+    with pytest.raises(ValueError, match="do not number"):
+        curve_replicates(y, predicted, plan=Resampling(10, runs=np.array(runs)))
+
+
 def test_few_seeds_are_given_the_t_interval_when_images_say_nothing():
     y = np.arange(10)
     right = np.array([4, 5, 9, 7])

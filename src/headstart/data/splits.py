@@ -399,14 +399,15 @@ class LabelBudget:
         return len(self.train) + len(self.validation)
 
 
-def label_budget(index: DatasetIndex, fraction: float, seed: int) -> LabelBudget:
+def label_budget(index: DatasetIndex, fraction: float, seed: int, draw: int = 0) -> LabelBudget:
     """The share ``fraction`` of each class's labels, at least one of each.
 
-    Within a seed smaller budgets are part of larger ones, and every arm gets the same. Validation
-    is cut alike and holds at most a quarter of the budget (Oliver 2018), at least one a class.
+    Within a seed and a draw smaller budgets are part of larger ones, and every arm gets the same;
+    another draw of the same seed is other labels. Validation is cut alike and holds at most a
+    quarter of the budget (Oliver 2018), at least one a class.
     """
-    train = _nested(index, "train", fraction, seed)
-    validation = _nested(index, "validation", fraction, seed)
+    train = _nested(index, "train", fraction, (seed, draw))
+    validation = _nested(index, "validation", fraction, (seed, draw))
     counts = Counter(index.labels[train].tolist())
     allowed: list[int] = []
     for c in range(len(index.classes)):
@@ -415,8 +416,9 @@ def label_budget(index: DatasetIndex, fraction: float, seed: int) -> LabelBudget
     return LabelBudget(np.sort(train), np.sort(np.array(allowed, dtype=np.int64)))
 
 
-def _nested(index: DatasetIndex, split: str, fraction: float, seed: int) -> Ints:
-    rng = np.random.default_rng([seed, 2, _ORDER[split]])
+def _nested(index: DatasetIndex, split: str, fraction: float, drawn: tuple[int, int]) -> Ints:
+    seed, draw = drawn
+    rng = np.random.default_rng([seed, 2, _ORDER[split], *([draw] if draw else [])])
     taken: list[int] = []
     for c in range(len(index.classes)):
         mine = np.flatnonzero((index.splits == split) & (index.labels == c))

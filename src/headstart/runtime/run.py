@@ -12,6 +12,7 @@ from headstart.arms import Arm
 from headstart.config import Study
 from headstart.data.batches import Images
 from headstart.data.cache import PixelCache
+from headstart.data.splits import LabelBudget, label_budget
 from headstart.engine import Engine
 from headstart.results import ExplainedImage, Explanations, Similarity, Status
 from headstart.store import Entry, Store
@@ -74,6 +75,10 @@ class Dataset:
         """Positions of the images to pretrain on; never validation or test."""
         return self.index.where(*(("pool", "train") if train_joins else ("pool",)))
 
+    def budget(self, cell: Cell) -> LabelBudget:
+        """The labelled images that a cell may learn and tune on."""
+        return label_budget(self.index, cell.fraction, cell.seed, cell.draw)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -82,6 +87,8 @@ class Cell:
     arm: Arm
     seed: int
     fraction: float
+    draw: int = 0
+    """Which of the seed's draws of so many labels."""
 
     @property
     def method(self) -> str:
@@ -96,7 +103,8 @@ class Cell:
     @property
     def label(self) -> str:
         """A name for folders and progress lines."""
-        return f"{self.method}-{self.protocol}-seed{self.seed}-{self.fraction:g}"
+        draw = f"-draw{self.draw}" if self.draw else ""
+        return f"{self.method}-{self.protocol}-seed{self.seed}-{self.fraction:g}{draw}"
 
 
 Classifiers = Mapping[Cell, tuple[Entry, Entry]]

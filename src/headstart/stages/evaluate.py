@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.data.splits import LabelBudget, label_budget
+from headstart.data.splits import LabelBudget
 from headstart.nn.neighbours import knn_logits
 from headstart.results import (
     CalibrationError,
@@ -49,7 +49,7 @@ def evaluate(
 
     def work() -> dict[str, Any]:
         test = data.index.where("test")
-        held_out = label_budget(data.index, cell.fraction, cell.seed).validation
+        held_out = data.budget(cell).validation
         ask = _asked(run, data, cell, classified, sources)
         predictions, validation = (
             Predictions(data.index.ids[at], ask(at), data.index.labels[at])
@@ -142,7 +142,7 @@ def _asked(
         prior = _prior(data, cell)
         return lambda at: np.tile(prior, (len(at), 1))
     if cell.protocol == "knn":
-        budget = label_budget(data.index, cell.fraction, cell.seed)
+        budget = data.budget(cell)
         features = Features.load(extracted.folder)
         return lambda at: knn(run, features, budget, data, data.index.ids[at])
     network = load_network(run, data, cell, classified, pretrained)
@@ -165,7 +165,7 @@ def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: S
 
 def _prior(data: Dataset, cell: Cell) -> Floats:
     """The logarithm of the class shares among the labels, (C,)."""
-    budget = label_budget(data.index, cell.fraction, cell.seed)
+    budget = data.budget(cell)
     counts = np.bincount(data.index.labels[budget.train], minlength=len(data.index.classes))
     prior: Floats = np.log(counts / counts.sum() + 1e-9).astype(np.float32)
     return prior

@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -83,14 +84,15 @@ def _disjoint(run: Run, data: Dataset) -> GateResult:
 
 def _budgets(run: Run, data: Dataset) -> list[LabelBudget]:
     study = run.study
-    return [label_budget(data.index, f, s) for f in study.label_fractions for s in study.seeds]
+    which = product(study.label_fractions, study.seeds, range(study.label_draws))
+    return [label_budget(data.index, *drawn) for drawn in which]
 
 
 def _first(run: Run, grid: Grid) -> list[Cell]:
     """The cells of the first seed at the largest label fraction that are networks."""
-    where = min(run.study.seeds), max(run.study.label_fractions)
+    where = min(run.study.seeds), max(run.study.label_fractions), 0
     networks = [cell for cell in grid.evaluated if PROTOCOLS[cell.protocol].network]
-    return [cell for cell in networks if (cell.seed, cell.fraction) == where]
+    return [cell for cell in networks if (cell.seed, cell.fraction, cell.draw) == where]
 
 
 def _batches(run: Run, data: Dataset, grid: Grid) -> dict[str, GateResult]:
@@ -177,7 +179,9 @@ def _tuning(grid: Grid) -> dict[str, GateResult]:
     for cell, (_, entry) in grid.classifiers.items():
         family = "finetune" if PROTOCOLS[cell.protocol].trained else cell.protocol
         if family in COMPARED:
-            families[family][str(cell.arm)].append((cell.fraction, cell.seed, _tried(entry)))
+            families[family][str(cell.arm)].append(
+                (cell.fraction, (cell.seed, cell.draw), _tried(entry))
+            )
     results: dict[str, GateResult] = {}
     for arms in families.values():
         budgets = {arm: _by_cells(arms, cells) for arm, cells in arms.items()}
@@ -289,7 +293,7 @@ def _shuffled(run: Run, data: Dataset, grid: Grid) -> GateResult:
             continue
         features = Features.load(grid.features[cell.method, cell.seed].folder)
         shuffled, asked = _shuffle(data, features)
-        budget = label_budget(data.index, cell.fraction, cell.seed)
+        budget = data.budget(cell)
         path = fit_probes(data, shuffled, [budget], [SHUFFLED_STRENGTH])[0]
         logits = path.logits(torch.from_numpy(features.x[asked]))[0]
         answers[cell.arm.label] = logits.argmax(dim=1).cpu().numpy().astype(np.int64)
@@ -315,7 +319,8 @@ def _converged(run: Run, grid: Grid) -> Iterator[Gate]:
     for cell in grid.evaluated:
         if PROTOCOLS[cell.protocol].trained:
             chosen = grid.classifiers[cell][1].info["chosen"]
-            found[cell.arm, cell.fraction][cell.seed] = chosen["converged"]
+            drawn = found[cell.arm, cell.fraction]
+            drawn[cell.seed] = drawn.get(cell.seed, True) and chosen["converged"]
     cap = run.study.classify.finetune.max_lengthening
     for (arm, fraction), seeds in found.items():
         what = f"{arm.label} with {100 * fraction:.3g} % of the labels"

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.data.splits import label_budget
 from headstart.reporting.page import write_report
 from headstart.reporting.sentences import (
     with_sentences,
@@ -126,6 +125,7 @@ def _arms(data: Dataset, grid: Grid) -> Iterator[ArmResult]:
             protocol=cell.protocol,
             seed=cell.seed,
             label_fraction=cell.fraction,
+            label_draw=cell.draw,
             labels=classifier["labels"],
             status="ok",
             reason=None,
@@ -149,7 +149,8 @@ def _stopped(data: Dataset, cell: Cell, status: Status, reason: str) -> ArmResul
         protocol=cell.protocol,
         seed=cell.seed,
         label_fraction=cell.fraction,
-        labels=label_budget(data.index, cell.fraction, cell.seed).labels,
+        label_draw=cell.draw,
+        labels=data.budget(cell).labels,
         status=status,
         reason=reason,
         metrics=None,
@@ -222,7 +223,7 @@ def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     header = ["id", "label", "prediction", "group"]
-    header += ["method", "protocol", "seed", "label_fraction"]
+    header += ["method", "protocol", "seed", "label_fraction", "label_draw"]
     groups = dict(zip(data.index.ids.tolist(), data.index.groups.tolist(), strict=True))
     writer.writerow([*header, *(f"p:{name}" for name in classes)])
     for cell, entry in evaluated.items():
@@ -230,7 +231,7 @@ def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
         logits = predictions.logits.astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        about = [cell.method, cell.protocol, cell.seed, cell.fraction]
+        about = [cell.method, cell.protocol, cell.seed, cell.fraction, cell.draw]
         for i, predicted in enumerate(predictions.predicted.tolist()):
             identity = str(predictions.ids[i])
             row = [identity, classes[predictions.y[i]], classes[predicted], groups[identity]]

@@ -30,15 +30,18 @@ FEWEST = 5  # images, or groups of them, below which a mean over images gets no 
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """How to resample: the number of replicates, the random seed, and which images stay together.
+    """How to resample: the number of replicates, the random seed, and what stays together.
 
     ``groups`` (n,) numbers the images that are drawn as one (photographs of one object); without
-    it every image stands for itself.
+    it every image stands for itself. ``runs`` (R,) gives the number of the seed, 0 to S − 1, of
+    each training run: the runs of one seed (its label draws) are averaged before seeds are drawn;
+    without it every run is a seed of its own.
     """
 
     replicates: int = 10_000
     seed: int = 0
     groups: Ints | None = None
+    runs: Ints | None = None
 
 
 DEFAULT = Resampling()
@@ -106,33 +109,53 @@ def curve_replicates(
 ) -> Curves:
     """Score arms × label fractions in resamples of seeds and images.
 
-    ``y`` (n,) holds the true classes, ``predicted`` (A, F, S, n) the answers: seed s of every arm
+    ``y`` (n,) holds the true classes, ``predicted`` (A, F, R, n) the answers: run r of every arm
     shares its label subset, image i is the same everywhere. Each replicate draws S seeds with
     replacement, then images with replacement within class; with groups, whole groups within the
-    class most of their images have. It scores every seed and averages over the drawn ones.
+    class most of their images have. It scores every run, averages the runs of a seed, and averages
+    over the drawn seeds. So the luck of the seeds and the luck of the label draws are both in it:
+    the means of the seeds vary by both.
     Raises ``KeyError`` for an unknown metric and ``ValueError`` for shapes that do not fit.
     """
     truth, answers = np.asarray(y, np.int64), np.asarray(predicted, np.int64)
     if answers.ndim != 4 or answers.shape[-1:] != truth.shape or answers.size == 0:
-        raise ValueError(f"predicted {answers.shape} is not (arms, fractions, seeds, {truth.size})")
+        raise ValueError(f"predicted {answers.shape} is not (arms, fractions, runs, {truth.size})")
     score = SCORES[metric]
-    arms, fractions, seeds, _ = answers.shape
+    arms, fractions, runs, _ = answers.shape
+    means = means_of_seeds(plan.runs, runs)
+    seeds = len(means)
     classes = int(max(truth.max(), answers.max())) + 1
     units, strata = _units(truth, plan.groups)
-    cells = [_Cell.of(truth, one, units, classes) for one in answers.reshape(-1, seeds, truth.size)]
+    cells = [_Cell.of(truth, one, units, classes) for one in answers.reshape(-1, runs, truth.size)]
     support = _indicator(truth, units, classes)
     everything = np.ones((len(strata), 1))
-    per_seed = np.stack([cell.scores(score, everything, support)[:, 0] for cell in cells])
+    per_seed = np.stack([means @ cell.scores(score, everything, support)[:, 0] for cell in cells])
     rng = np.random.default_rng(plan.seed)
     blocks = []
     for size in _blocks(plan.replicates):
         drawn = _draw(rng, np.zeros(seeds, np.int64), size) / seeds  # (S, B)
         weights = _draw(rng, strata, size)  # (U, B)
-        values = [(cell.scores(score, weights, support) * drawn).sum(axis=0) for cell in cells]
+        values = [
+            (means @ cell.scores(score, weights, support) * drawn).sum(axis=0) for cell in cells
+        ]
         blocks.append(np.stack(values))
     replicates = np.concatenate(blocks, axis=1).reshape(arms, fractions, -1)
     per_seed = per_seed.reshape(arms, fractions, seeds)
     return Curves(per_seed.mean(axis=-1), replicates.transpose(0, 2, 1), per_seed)
+
+
+def means_of_seeds(runs: Ints | None, count: int) -> Doubles:
+    """What turns a value a run (R,) into the mean of each seed's runs: (S, R).
+
+    Raises ``ValueError`` where ``runs`` does not number ``count`` runs with 0 to S − 1.
+    """
+    numbers = np.arange(count) if runs is None else np.asarray(runs, np.int64)
+    sizes = np.bincount(numbers) if numbers.size and numbers.min() >= 0 else np.zeros(1)
+    if numbers.shape != (count,) or not sizes.all():
+        raise ValueError(f"runs {numbers.tolist()} do not number the seeds of {count} runs")
+    member = numbers == np.arange(len(sizes))[:, None]
+    shares: Doubles = member / sizes[:, None]
+    return shares
 
 
 def mean_replicates(values: npt.ArrayLike, plan: Resampling = DEFAULT) -> Doubles:

@@ -275,3 +275,63 @@ def test_pairs() -> None:
     a, b, c = (Arm(name, "linear") for name in "abc")
     assert against([a, b, c], b) == [(a, b), (c, b)]
     assert between([a, b, c]) == [(a, b), (a, c), (b, c)]
+
+
+# --- label draws ---------------------------------------------------------------------------------
+
+
+def drawn_world(seeds: int, draws: int, apart: tuple[float, float], n: int = 600) -> Judged:
+    """Two arms at a fifth of the labels and at all; ``apart`` are the standard deviations of the
+    gain of arm a from seed to seed and from draw to draw.
+    """
+    rng = np.random.default_rng(1)
+    y = np.arange(n) % 4
+    predicted = {}
+    for seed in range(seeds):
+        of_seed = rng.normal(0, apart[0])
+        for draw in range(draws):
+            gain = of_seed + rng.normal(0, apart[1])
+            predicted[Key(BASELINE, seed, 0.2, draw)] = answers(y, 0.5, 10 * seed + draw)
+            better = answers(y, 0.6 + gain, 10 * seed + draw)
+            predicted[Key(A_LINEAR, seed, 0.2, draw)] = better
+        predicted[Key(BASELINE, seed, 1.0)] = answers(y, 0.8, 500 + seed)
+        predicted[Key(A_LINEAR, seed, 1.0)] = answers(y, 0.8, 600 + seed)
+    return Judged(y, predicted, dict.fromkeys(predicted, True), labels={0.2: 50, 1.0: 250})
+
+
+def test_draws_are_repeats_where_labels_are_left_over_and_one_where_they_are_not() -> None:
+    rows = whole(drawn_world(3, 2, (0.02, 0.02)), ASKED).comparisons
+    assert [(r.fraction, r.seeds, r.label_draws) for r in rows] == [(0.2, 3, 2), (1.0, 3, 1)]
+    few, every = rows
+    assert few.spread is not None
+    assert few.spread.label_draws is not None
+    assert every.spread is not None
+    assert every.spread.label_draws is None
+    assert few.discordant is None
+
+
+def test_a_curve_over_all_labels_keeps_the_draws_of_the_smaller_counts() -> None:
+    found = whole(drawn_world(3, 2, (0.02, 0.02)), ASKED)
+    assert [(a.seeds, a.label_draws) for a in found.area_differences] == [(3, 2)]
+    assert [s.seeds for s in found.label_saving] == [3]
+
+
+def test_the_luck_of_the_draws_widens_the_interval() -> None:
+    def width(*apart: float) -> float:
+        row = whole(drawn_world(5, 2, apart), ASKED).comparisons[0]
+        assert row.high is not None
+        assert row.low is not None
+        return row.high - row.low
+
+    assert width(0.0, 0.1) > 1.5 * width(0.0, 0.0)
+    assert width(0.1, 0.0) > 1.5 * width(0.0, 0.0)
+
+
+def test_with_one_seed_draws_are_in_the_interval_and_promise_no_seeds() -> None:
+    row = whole(drawn_world(1, 6, (0.0, 0.1)), ASKED).comparisons[0]
+    assert (row.seeds, row.label_draws, row.seeds_needed) == (1, 6, None)
+    still = whole(drawn_world(1, 6, (0.0, 0.0)), ASKED).comparisons[0]
+    assert row.high - row.low > 1.5 * (still.high - still.low)
+    assert row.spread is not None
+    assert row.spread.seeds is None
+    assert row.spread.label_draws == pytest.approx(0.1, rel=0.6)

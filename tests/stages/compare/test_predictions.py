@@ -99,13 +99,13 @@ def test_what_is_written_is_read(tmp_path: Path, data: st.DataObject) -> None:
     path = table(tmp_path, "made", header, [[columns[c](i) for c in header] for i in order])
     read = read_model(path)
     assert read.labels == labels
-    assert read.answers == {(0, 1.0): said}
+    assert read.answers == {(0, 1.0, 0): said}
     assert set(read.classes) == set(labels.values()) | (
         set() if form == "prediction" else {*classes}
     )
 
 
-SPECIAL = ("prediction", "seed", "group", "label_fraction")
+SPECIAL = ("prediction", "seed", "group", "label_fraction", "label_draw")
 
 
 def fault_of(path: Path) -> str | None:
@@ -138,7 +138,7 @@ def test_anything_like_a_table_gives_a_line_or_a_model(tmp_path: Path, text: str
 def test_a_byte_order_mark_and_spaces_in_the_header_are_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "excel.csv"
     path.write_bytes("\ufeffid, label ,prediction\r\na,x,x\r\nb,y,x\r\n\r\n".encode())
-    assert read_model(path).answers == {(0, 1.0): {"a": "x", "b": "x"}}
+    assert read_model(path).answers == {(0, 1.0, 0): {"a": "x", "b": "x"}}
 
 
 # --- what is compared ----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ SECTIONS: Registry[Section] = Registry(
         "validity": "headstart.reporting.sections.validity:validity",
         "data": "headstart.reporting.sections.data:data",
         "scores": "headstart.reporting.sections.scores:scores",
+        "spread": "headstart.reporting.sections.spread:spread",
         "confidence": "headstart.reporting.sections.confidence:confidence",
         "classes": "headstart.reporting.sections.classes:classes",
         "pretraining": "headstart.reporting.sections.pretraining:pretraining",

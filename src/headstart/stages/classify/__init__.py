@@ -9,7 +9,6 @@ from functools import partial
 import torch
 
 from headstart.arms import PROTOCOLS
-from headstart.data.splits import label_budget
 from headstart.nn.linear import balanced_accuracies, choose
 from headstart.runtime.heads import fit_probes
 from headstart.runtime.networks import save_tensors
@@ -39,7 +38,7 @@ def classify(
             forget_trials(entry)
     _fit_linear(data, {c: e for c, e in todo.items() if c.protocol == "linear"}, extracted)
     for cell, entry in todo.items():
-        budget = label_budget(data.index, cell.fraction, cell.seed)
+        budget = data.budget(cell)
         if PROTOCOLS[cell.protocol].trained:
             job = FinetuneJob(run, data, cell, budget, pretrained)
             entry.make(partial(finetune, job, entry))
@@ -64,6 +63,8 @@ def _settings(run: Run, cell: Cell) -> dict[str, object]:
         "seed": cell.seed,
         "fraction": cell.fraction,
     }
+    if cell.draw:
+        settings["draw"] = cell.draw
     if cell.protocol == "matched":
         settings["epochs_matched"] = run.study.pretrain.epochs
     if PROTOCOLS[cell.protocol].trained:
@@ -80,7 +81,7 @@ def _fit_linear(data: Dataset, todo: dict[Cell, Entry], extracted: Entry) -> Non
         return
     started = time.perf_counter()
     features = Features.load(extracted.folder)
-    budgets = {cell: label_budget(data.index, cell.fraction, cell.seed) for cell in todo}
+    budgets = {cell: data.budget(cell) for cell in todo}
     paths = fit_probes(data, features, list(budgets.values()))
     for (cell, entry), path in zip(todo.items(), paths, strict=True):
         held_out = features.take(data.index.ids[budgets[cell].validation])

@@ -79,7 +79,7 @@ def _join(data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Judged:
 
 
 def _key(cell: Cell) -> Key:
-    return Key(cell.arm, cell.seed, cell.fraction)
+    return Key(cell.arm, cell.seed, cell.fraction, cell.draw)
 
 
 def _labels(grid: Grid) -> Mapping[float, int]:

@@ -10,26 +10,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headstart.arms import BASELINE, BASELINES, Arm
-from headstart.stages.compare.families import Judged, Key
+from headstart.stages.compare.families import Judged
 
 
 def available(judged: Judged, fractions: Sequence[float]) -> list[Arm]:
     """The supervised arms with predictions at all these label fractions; at least the plain one."""
-    found = [arm for arm in BASELINES if judged.seeds(fractions, arm)]
+    found = [arm for arm in BASELINES if judged.repeats(fractions, arm)]
     return found or [BASELINE]
 
 
 def baseline(judged: Judged, fractions: Sequence[float]) -> Arm:
     """The supervised arm with the higher balanced accuracy on validation.
 
-    A mean over the seeds that all of them have and over ``fractions``; of equals, and where
+    A mean over the repeats that all of them have and over ``fractions``; of equals, and where
     validation is unknown, the plain one.
     """
     arms = available(judged, fractions)
-    seeds = judged.seeds(fractions, *arms)
+    shared = judged.repeats(fractions, *arms)
 
     def mean(arm: Arm) -> float:
-        cells = [Key(arm, seed, fraction) for seed in seeds for fraction in fractions]
+        cells = [judged.key(arm, training, f) for training in shared for f in fractions]
         return sum(judged.validation.get(cell, 0.0) for cell in cells)
 
     return max(arms, key=mean)

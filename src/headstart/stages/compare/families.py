@@ -8,7 +8,7 @@ belongs to one family is for the caller to say.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
@@ -16,19 +16,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from headstart.arms import Arm
-from headstart.results import AreaDifference, Comparison, LabelSaving
+from headstart.results import AreaDifference, Comparison, LabelSaving, Spread
 from headstart.stats.bootstrap import (
     Curves,
     Estimate,
     Resampling,
     curve_replicates,
     estimate,
+    means_of_seeds,
 )
 from headstart.stats.hypotheses import chance_test, holm, mcnemar_midp
 from headstart.stats.labels import area_difference, label_saving
 from headstart.stats.metrics import confusion_matrix
 from headstart.stats.mrmc import mrmc, paired_scores
 from headstart.stats.power import Needs, images_needed, needs
+from headstart.stats.spread import spread_of_repeats
 from headstart.stats.verdict import LEVEL, Evidence, Verdict, judge
 from headstart.types import Doubles, Ints
 
@@ -37,12 +39,20 @@ METRIC: Literal["balanced_accuracy"] = "balanced_accuracy"
 Pair = tuple[Arm, Arm]
 
 
+class Repeat(NamedTuple):
+    """What two arms must share to be compared in pairs: a seed, and a draw of its labels."""
+
+    seed: int
+    draw: int = 0
+
+
 class Key(NamedTuple):
-    """One set of predictions: an arm, its seed, and the share of labels it learned from."""
+    """One set of predictions: an arm, its seed, the share of labels it learned from, and which."""
 
     arm: Arm
     seed: int
     fraction: float
+    draw: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +84,18 @@ class Judged:
         """Every label fraction, ascending."""
         return sorted({key.fraction for key in self.predicted})
 
-    def seeds(self, fractions: Iterable[float], *arms: Arm) -> tuple[int, ...]:
-        """The seeds for which all the arms have predictions at all the fractions."""
+    def repeats(self, fractions: Iterable[float], *arms: Arm) -> tuple[Repeat, ...]:
+        """The seeds and draws for which all the arms have predictions at all the fractions."""
         wanted = [(arm, fraction) for arm in arms for fraction in fractions]
-        every = sorted({key.seed for key in self.predicted})
-        return tuple(s for s in every if all(Key(a, s, f) in self.predicted for a, f in wanted))
+        drawn = any(fraction < 1 for _, fraction in wanted)
+        every = sorted({Repeat(k.seed, k.draw if drawn else 0) for k in self.predicted})
+        return tuple(
+            t for t in every if all(self.key(a, t, f) in self.predicted for a, f in wanted)
+        )
+
+    def key(self, arm: Arm, repeat: Repeat, fraction: float) -> Key:
+        """Where the predictions are: all labels can be drawn in one way only."""
+        return Key(arm, repeat.seed, fraction, repeat.draw if fraction < 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -96,19 +113,23 @@ def beats_chance(y: Ints, predicted: Ints, classes: int, replicates: int) -> boo
     return chance_test(M, METRIC, replicates).p < LEVEL
 
 
+_Scored = dict[tuple[Arm, float], tuple[Doubles, Doubles]]
+"""Replicates (B,) and a score a seed (S,) of an arm at a label fraction."""
+
+
 class PairComparisons:
     """Answers questions about pairs of arms; every pair sees the same resamples."""
 
     def __init__(self, judged: Judged, question: Question) -> None:
         self.judged, self.question = judged, question
-        self._scored: dict[tuple[int, ...], dict[tuple[Arm, float], tuple[Doubles, Doubles]]] = {}
+        self._scored: dict[tuple[Repeat, ...], _Scored] = {}
 
     def differences(self, asked: Iterable[tuple[Pair, float]]) -> list[Comparison]:
         """One family: pairs at label fractions, without those that share no seed there."""
         estimates = {
             (pair, fraction): self._estimate(pair, fraction)
             for pair, fraction in asked
-            if self.judged.seeds([fraction], *pair)
+            if self.judged.repeats([fraction], *pair)
         }
         corrected = _holm([e.p for e in estimates.values()])
         return [
@@ -147,7 +168,7 @@ class PairComparisons:
         judged, kept = self.judged, list[float]()
         for fraction in judged.fractions:
             more = not kept or self._labels(fraction) > self._labels(kept[-1])
-            if more and judged.seeds([*kept, fraction], *pair):
+            if more and judged.repeats([*kept, fraction], *pair):
                 kept.append(fraction)
         return kept
 
@@ -156,50 +177,48 @@ class PairComparisons:
         return self.judged.labels.get(fraction, fraction)
 
     def _curves(self, pair: Pair, fractions: Sequence[float]) -> Curves:
-        """The scores of two arms at some label fractions, on the seeds they share there."""
-        scored = self._scores(self.judged.seeds(fractions, *pair))
+        """The scores of two arms at some label fractions, on the repeats they share there."""
+        scored = self._scores(self.judged.repeats(fractions, *pair))
         replicates = np.stack([[scored[arm, f][0] for f in fractions] for arm in pair])
         per_seed = np.stack([[scored[arm, f][1] for f in fractions] for arm in pair])
         return Curves(per_seed.mean(axis=-1), replicates.transpose(0, 2, 1), per_seed)
 
-    def _scores(self, seeds: tuple[int, ...]) -> dict[tuple[Arm, float], tuple[Doubles, Doubles]]:
-        """Replicates (B,) and scores (S,) of everything that has these seeds, drawn once."""
-        if seeds not in self._scored:
+    def _scores(self, repeats: tuple[Repeat, ...]) -> _Scored:
+        """The scores of everything that has these repeats, drawn once."""
+        if repeats not in self._scored:
             judged = self.judged
             cells = [
                 (arm, fraction)
                 for fraction in judged.fractions
                 for arm in judged.arms
-                if set(seeds) <= set(judged.seeds([fraction], arm))
+                if all(judged.key(arm, t, fraction) in judged.predicted for t in repeats)
             ]
-            answers = np.stack(
-                [[np.stack([judged.predicted[Key(a, s, f)] for s in seeds])] for a, f in cells]
-            )
-            plan = Resampling(self.question.replicates, seed=0, groups=judged.groups)
+            answers = np.stack([[self._predicted(*cell, repeats)] for cell in cells])
+            numbers = seed_numbers(repeats)
+            plan = Resampling(self.question.replicates, 0, judged.groups, numbers)
             curves = curve_replicates(judged.y, answers, METRIC, plan)
-            self._scored[seeds] = {
+            self._scored[repeats] = {
                 cell: (curves.replicates[i, :, 0], curves.per_seed[i, 0])
                 for i, cell in enumerate(cells)
             }
-        return self._scored[seeds]
+        return self._scored[repeats]
+
+    def _predicted(self, arm: Arm, fraction: float, repeats: Sequence[Repeat]) -> Ints:
+        """Predicted classes (R, n)."""
+        judged = self.judged
+        return np.stack([judged.predicted[judged.key(arm, t, fraction)] for t in repeats])
 
     def _estimate(self, pair: Pair, fraction: float) -> Estimate:
         curves = self._curves(pair, [fraction])
         gaps = curves.replicates[0, :, 0] - curves.replicates[1, :, 0]
         return estimate(gaps, curves.per_seed[0, 0] - curves.per_seed[1, 0])
 
-    def _answers(self, pair: Pair, fraction: float) -> Ints:
-        """Predicted classes (2, S, n)."""
-        seeds = self.judged.seeds([fraction], *pair)
-        return np.stack(
-            [[self.judged.predicted[Key(arm, s, fraction)] for s in seeds] for arm in pair]
-        )
-
     def _row(self, pair: Pair, fraction: float, e: Estimate, p_holm: float) -> Comparison:
-        y, answers = self.judged.y, self._answers(pair, fraction)
-        needed = _needs(y, answers, self.question.margin)
-        seeds = answers.shape[1]
-        only = _discordant(y, answers[:, 0]) if seeds == 1 else None
+        judged, repeats = self.judged, self.judged.repeats([fraction], *pair)
+        a, b = (self._predicted(arm, fraction, repeats) for arm in pair)
+        gains = paired_scores(judged.y, a, b)  # (R, n)
+        needed = _needs(gains, repeats, self.question.margin)
+        only = _discordant(judged.y, a[0], b[0]) if len(repeats) == 1 else None
         return Comparison(
             fraction=fraction,
             verdict=self._judge(pair, [fraction], e, p_holm),
@@ -207,6 +226,7 @@ class PairComparisons:
             p_mcnemar=mcnemar_midp(*only) if only else None,
             images_needed=needed.images,
             seeds_needed=needed.seeds,
+            spread=_spread(gains, repeats),
             **self._numbers(pair, [fraction], e, p_holm),
         )
 
@@ -214,6 +234,7 @@ class PairComparisons:
         self, pair: Pair, fractions: Sequence[float], e: Estimate, p_holm: float
     ) -> dict[str, Any]:
         """What every kind of difference holds."""
+        repeats = self.judged.repeats(fractions, *pair)
         return {
             "arm_a": pair[0],
             "arm_b": pair[1],
@@ -223,7 +244,8 @@ class PairComparisons:
             "high": e.high,
             "p": e.p,
             "p_holm": p_holm,
-            "seeds": len(self.judged.seeds(fractions, *pair)),
+            "seeds": len({t.seed for t in repeats}),
+            "label_draws": len({t.draw for t in repeats}),
             "n": int(self.judged.y.size),
             "low90": e.low90,
             "high90": e.high90,
@@ -257,7 +279,7 @@ class PairComparisons:
             smallest=saving.smallest,
             largest=saving.largest,
             quotable=saving.quotable,
-            seeds=len(self.judged.seeds(fractions, *pair)),
+            seeds=len({t.seed for t in self.judged.repeats(fractions, *pair)}),
             n=int(self.judged.y.size),
         )
 
@@ -284,10 +306,10 @@ class PairComparisons:
         )
 
     def _learned(self, arm: Arm, pair: Pair, fractions: Sequence[float]) -> bool:
-        """Whether an arm beats chance in most of the seeds compared, at some label fraction."""
+        """Whether an arm beats chance in most of the repeats compared, at some fraction."""
         judged = self.judged
-        seeds = judged.seeds(fractions, *pair)
-        beats = [[judged.learned[Key(arm, s, f)] for s in seeds] for f in fractions]
+        shared = judged.repeats(fractions, *pair)
+        beats = [[judged.learned[judged.key(arm, t, f)] for t in shared] for f in fractions]
         return any(sum(found) * 2 > len(found) for found in beats)
 
     def _reasons(self, pair: Pair, fractions: Sequence[float]) -> tuple[str, ...]:
@@ -311,16 +333,38 @@ def _holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in holm(p)] if p else []
 
 
-def _needs(y: Ints, answers: Ints, margin: float) -> Needs:
+def seed_numbers(repeats: Sequence[Repeat]) -> Ints:
+    """Which repeats are one unit, (R,): those of a seed; with one seed each is a unit itself."""
+    seeds = sorted({t.seed for t in repeats})
+    if len(seeds) == 1:
+        return np.arange(len(repeats))
+    return np.array([seeds.index(t.seed) for t in repeats], dtype=np.int64)
+
+
+def _needs(gains: Doubles, repeats: Sequence[Repeat], margin: float) -> Needs:
     """What would have shown the margin; one seed says nothing about other seeds."""
-    gains = paired_scores(y, answers[0], answers[1])
-    if len(gains) > 1:
-        return needs(mrmc(gains), margin)
-    return Needs(images_needed(margin, float(np.mean(gains**2))), None)
+    by_seed = means_of_seeds(seed_numbers(repeats), len(gains)) @ gains  # (S, n)
+    if len(by_seed) == 1:
+        return Needs(images_needed(margin, float(np.mean(by_seed**2))), None)
+    needed = needs(mrmc(by_seed), margin)
+    return needed if len({t.seed for t in repeats}) > 1 else replace(needed, seeds=None)
 
 
-def _discordant(y: Ints, answers: Ints) -> tuple[int, int]:
-    right_a, right_b = answers == y
+def _spread(gains: Doubles, repeats: Sequence[Repeat]) -> Spread | None:
+    """How the difference varies from seed to seed and from draw to draw; None for one repeat."""
+    if len(repeats) == 1:
+        return None
+    seeds = [t.seed for t in repeats]
+    found = spread_of_repeats(gains.mean(axis=1), np.array(seeds))
+    return Spread(seeds=_known_spread(found.seeds), label_draws=_known_spread(found.draws))
+
+
+def _known_spread(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _discordant(y: Ints, a: Ints, b: Ints) -> tuple[int, int]:
+    right_a, right_b = a == y, b == y
     return int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
 
 

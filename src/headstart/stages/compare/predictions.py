@@ -2,7 +2,7 @@
 
 A file holds one row an image (and seed, and label fraction): ``id``, ``label``, and either
 ``prediction`` or a score for each class in columns ``p:<class>`` or named as the classes. Columns
-``seed``, ``group`` and ``label_fraction`` may be there; all others are passed over.
+``seed``, ``group``, ``label_fraction`` and ``label_draw`` may be there; others are passed over.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from headstart.stats.bootstrap import grouped
 from headstart.stats.gates import Gate, blocking
 from headstart.store import write_json
 
-Answers = Mapping[tuple[int, float], Mapping[str, str]]
-"""(seed, label fraction) -> id -> predicted class."""
+Answers = Mapping[tuple[int, float, int], Mapping[str, str]]
+"""(seed, label fraction, draw of the labels) -> id -> predicted class."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class Model:
     @property
     def seeds(self) -> list[int]:
         """Its seeds, ascending."""
-        return sorted({seed for seed, _ in self.answers})
+        return sorted({seed for seed, _, _ in self.answers})
 
     @property
     def fractions(self) -> set[float]:
         """Its label fractions."""
-        return {fraction for _, fraction in self.answers}
+        return {fraction for _, fraction, _ in self.answers}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,11 @@ def _fit(first: Model, model: Model, notes: list[str]) -> Model:
         f"({', '.join(f'{a} with {b}' for a, b in pairs.items())}), which is right only if "
         "nothing but chance tells runs apart"
     )
-    answers = {(pairs[s], f): classes for (s, f), classes in model.answers.items() if s in pairs}
+    answers = {
+        (pairs[seed], fraction, draw): classes
+        for (seed, fraction, draw), classes in model.answers.items()
+        if seed in pairs
+    }
     return replace(model, answers=answers)
 
 
@@ -274,7 +278,7 @@ def compare_run(folder: Path, asked: Question) -> Compared:
 def _validation(results: Results) -> dict[Key, float]:
     """Balanced accuracy on validation of what was chosen there."""
     return {
-        Key(arm.arm, arm.seed, arm.label_fraction): arm.chosen["validation"]
+        Key(arm.arm, arm.seed, arm.label_fraction, arm.label_draw): arm.chosen["validation"]
         for arm in results.arms
         if arm.chosen and arm.chosen.get("validation") is not None
     }
@@ -357,9 +361,10 @@ def _model(path: Path, columns: list[str], rows: list[dict[str, str]], arm: Arm)
     classes = {row["label"] for row in rows} | set(scores)
     labels: dict[str, str] = {}
     groups: dict[str, str] = {}
-    answers: dict[tuple[int, float], dict[str, str]] = {}
+    answers: dict[tuple[int, float, int], dict[str, str]] = {}
     for row in rows:
-        identity, cell = row["id"], (_seed(path, row), _fraction(path, row))
+        identity = row["id"]
+        cell = _whole(path, row, "seed"), _fraction(path, row), _whole(path, row, "label_draw")
         mine = answers.setdefault(cell, {})
         if identity in mine:
             raise StudyError(
@@ -414,12 +419,15 @@ def _number(path: Path, row: dict[str, str], column: str) -> float:
     return value
 
 
-def _seed(path: Path, row: dict[str, str]) -> int:
-    text = row.get("seed", "0")
+def _whole(path: Path, row: dict[str, str], column: str) -> int:
+    """A whole number; 0 where there is no such column."""
+    text = row.get(column, "0")
     try:
         return int(text)
     except ValueError:
-        raise StudyError(f"{path}, line {row['']}: seed is '{text}', not a whole number") from None
+        raise StudyError(
+            f"{path}, line {row['']}: {column} is '{text}', not a whole number"
+        ) from None
 
 
 def _fraction(path: Path, row: dict[str, str]) -> float:
@@ -442,7 +450,7 @@ def _agree(path: Path, row: dict[str, str], known: dict[str, str], column: str) 
 
 
 def _require_whole(path: Path, labels: Mapping[str, str], answers: Answers) -> None:
-    for (seed, fraction), given in answers.items():
+    for (seed, fraction, _), given in answers.items():
         missing = [identity for identity in labels if identity not in given]
         if missing:
             where = f"seed {seed}" + (f" at label_fraction {fraction:g}" if fraction < 1 else "")

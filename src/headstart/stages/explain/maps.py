@@ -195,7 +195,7 @@ def networks_of(study: Study, classifiers: Classifiers, seeds: int) -> tuple[Net
     cells = [
         cell
         for cell in classifiers
-        if cell.fraction == max(study.label_fractions)
+        if (cell.fraction, cell.draw) == (max(study.label_fractions), 0)
         and cell.seed in study.seeds[:seeds]
         and PROTOCOLS[cell.protocol].network
         and cell.arm != UNTRAINED
