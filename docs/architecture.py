@@ -45,6 +45,7 @@ PURPOSE = {
     "types": "arrays that flow",
     "files": "whole files or none",
     "interrupt": "signals",
+    "cores": "what a container allows",
     "registry": "named parts, listed unopened",
 }
 VALUES = (

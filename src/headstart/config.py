@@ -317,7 +317,7 @@ class EngineSettings(Frozen):
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of training; auto takes bf16 where the processor computes in it. Judging is always 32."""
     threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads; by default as many as cores."""
+    """CPU threads; by default as many as the cores that this process may use."""
     compile: bool = False
     """Whether to use torch.compile."""
     executor: str = "serial"

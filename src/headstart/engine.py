@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from headstart import interrupt
 from headstart.config import EngineSettings, StudyError
+from headstart.cores import usable_cores
 from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.optim import apply_lr
@@ -76,8 +77,8 @@ class Engine:
         self, settings: EngineSettings, tell: Callable[[str], None] = lambda _: None
     ) -> None:
         self.tell = tell
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        # torch takes a thread a core of the host, which a container may not be given.
+        torch.set_num_threads(settings.threads or min(torch.get_num_threads(), usable_cores()))
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32

@@ -26,7 +26,7 @@ from headstart.arms import (
 )
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
-from headstart.data.workers import usable_cores
+from headstart.cores import usable_cores
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.layers import Layers, build_study

@@ -20,7 +20,7 @@ import torch
 
 from headstart.bench.timed import wait
 from headstart.config import StudyError
-from headstart.data.workers import usable_cores
+from headstart.cores import usable_cores
 from headstart.methods import METHODS
 from headstart.nn.encoder import Encoder
 from headstart.registry import load

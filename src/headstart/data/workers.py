@@ -23,6 +23,7 @@ from itertools import islice
 from typing import IO, Any
 
 from headstart.config import StudyError
+from headstart.cores import usable_cores
 from headstart.data.worker import OUT_OF_MEMORY, Task
 
 # -P: nothing is imported from the current folder.
@@ -46,13 +47,6 @@ class Row:
     digest: str = ""
     reason: str = ""
     crc: int = 0
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def decode_files(
