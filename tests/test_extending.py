@@ -31,14 +31,14 @@ def the_page_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_has_a_file_of_each_kind() -> None:
     ours = {name for registry in REGISTRIES for name in registry}
-    assert {"uniformity", "gradient_times_input", "zip", "slowest", "told"} <= ours
+    assert {"uniformity", "gradient_times_input", "table", "slowest", "told"} <= ours
     assert len(examples.FILES) == len(REGISTRIES)
 
 
 def test_a_study_of_nothing_but_new_parts(bags: Path, tmp_path: Path) -> None:
     places = {
-        "labeled": SOURCES["zip"]().example(find_labeled(bags / "labeled"), tmp_path / "a"),
-        "unlabeled": SOURCES["zip"]().example(find_unlabeled(bags / "unlabeled"), tmp_path / "b"),
+        "labeled": SOURCES["table"]().example(find_labeled(bags / "labeled"), tmp_path / "a"),
+        "unlabeled": SOURCES["table"]().example(find_unlabeled(bags / "unlabeled"), tmp_path / "b"),
     }
     study = tiny_study.study(
         data={name: str(path) for name, path in places.items()},

@@ -44,8 +44,8 @@ def main() -> None:
 def answers(folder: Path, seed: int) -> Sequence[Comparison]:
     """The demo's comparisons on the bags of a seed; ``folder`` keeps its images and its run."""
     bags = generate(folder / "images", demo_bags(seed=seed))
-    places = {"unlabeled": bags / "unlabeled", "labeled": bags / "labeled", "masks": bags}
-    study = compose_study("demo", None, list(flag_layers(places)))
+    asked = {"unlabeled": bags / "unlabeled", "labeled": bags / "labeled", "masks": bags}
+    study = compose_study("demo", None, list(flag_layers({**asked, "seeds": [seed]})))
     return run_study(study, folder / "bags").results.comparisons
 
 

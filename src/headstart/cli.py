@@ -39,7 +39,7 @@ StudyFile = Annotated[
 Unlabeled = Annotated[
     Path | None,
     typer.Option(
-        help="Unlabelled images: a folder tree in any nesting, or a CSV file with a column 'path'."
+        help="Unlabelled images: a folder tree, a .zip or .tar, or a CSV file with a column 'path'."
     ),
 ]
 Labeled = Annotated[

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,19 +19,20 @@ from headstart.config import StudyError
 from headstart.data.cache import open_cache
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
+from headstart.data.sources import archive as archive_source
 from headstart.data.sources.base import Place, Source
 from headstart.data.sources.folder import Folder
 from headstart.stages.index import index
 
 
 @pytest.fixture(autouse=True)
-def zip_files_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def tables_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The source of ``docs/extending.md``: images that have no file of their own."""
     monkeypatch.setattr(SOURCES, "entries", dict(SOURCES.entries))
-    examples.imported("zip_archive")
+    examples.imported("image_table")
 
 
-every = pytest.mark.parametrize("name", [*SOURCES, "zip"])
+every = pytest.mark.parametrize("name", [*SOURCES, "table"])
 
 
 def noise(seed: int) -> bytes:
@@ -128,7 +131,7 @@ def test_the_same_index_and_the_same_quarantine(name: str, tree: Path, tmp_path:
 
 
 def test_nothing_is_left_of_images_that_have_no_file(tree: Path, tmp_path: Path) -> None:
-    places = laid_out("zip", tree, tmp_path)
+    places = laid_out("archive", tree, tmp_path)
     cache = open_cache(find_labeled(places["labeled"]), 32, tmp_path / "cache")
     assert sum(map(bool, cache.reasons)) == 1
     assert not [p for p in (tmp_path / "cache").rglob("*") if p.suffix == ".part"]
@@ -246,3 +249,115 @@ def test_groups_of_a_manifest_stay_together(tree: Path, tmp_path: Path) -> None:
     for identity, split in zip(found.ids.tolist(), found.splits.tolist(), strict=True):
         parts.setdefault(named[identity], set()).add(split)
     assert all(len(splits) == 1 for splits in parts.values())
+
+
+# --- archives ------------------------------------------------------------------------------------
+
+
+def tarred(tree: Path, path: Path, mode: Literal["w", "w:gz"] = "w") -> Path:
+    with tarfile.open(path, mode) as archive:
+        archive.add(tree, arcname=".")
+    return path
+
+
+def test_a_tar_reads_as_the_folder_it_was_made_of(tree: Path, tmp_path: Path) -> None:
+    labelled = find_labeled(tarred(tree / "labeled", tmp_path / "labeled.tar"))
+    pool = find_unlabeled(tarred(tree / "pool", tmp_path / "pool.tar"))
+    for found, place in ((labelled, tree / "labeled"), (pool, tree / "pool")):
+        folder = find_labeled(place) if found is labelled else find_unlabeled(place)
+        assert facts(found) == facts(folder)
+        contents = [one.read() for one in found if one.read]
+        assert contents == [Path(one.path).read_bytes() for one in folder]
+
+
+def zipped(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_what_is_no_image_of_theirs_is_passed_by(tmp_path: Path) -> None:
+    files = {
+        "a/1.png": noise(1),
+        "__MACOSX/a/._1.png": b"x",
+        ".hidden/2.png": noise(2),
+        "a/notes.txt": b"x",
+    }
+    assert [f.id for f in find_unlabeled(zipped(tmp_path / "x.zip", **files))] == [
+        "unlabeled/a/1.png"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"../1.png": b"x"}, "'../1.png' leads out of the archive"),
+        ({"a/../../1.png": b"x"}, "'a/../../1.png' leads out of the archive"),
+        ({"/etc/1.png": b"x"}, "'/etc/1.png' leads out of the archive"),
+        ({"a.txt": b"x"}, "no images found"),
+    ],
+)
+def test_a_hostile_or_empty_archive_is_one_line(
+    files: dict[str, bytes], told: str, tmp_path: Path
+) -> None:
+    path = zipped(tmp_path / "x.zip", **files)
+    with pytest.raises(StudyError) as caught:
+        find_unlabeled(path)
+    assert str(caught.value).startswith(f"--unlabeled {path}: {told}")
+
+
+def test_a_name_twice_in_an_archive_is_one_line(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("1.png", b"x")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("1.png", b"y")
+    with pytest.raises(StudyError, match=r"'1.png' is in it twice"):
+        find_unlabeled(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar"])
+def test_what_is_no_archive_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"not an archive" * 100)
+    with pytest.raises(StudyError, match="not readable as an archive") as caught:
+        find_unlabeled(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_compressed_tar_is_refused_with_what_to_do(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"unpack it, or make a \.zip or a plain \.tar"):
+        find_unlabeled(tarred(tree / "pool", tmp_path / "pool.tar.gz", "w:gz"))
+
+
+def test_an_encrypted_zip_is_one_line(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", **{"1.png": noise(1)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the central directory
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match="it is encrypted"):
+        find_unlabeled(path)
+
+
+def test_a_link_in_a_tar_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(noise(1))
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(tmp_path / "secret.png", arcname="real.png")
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret.png")
+        archive.addfile(link)
+    assert [f.id for f in find_unlabeled(tmp_path / "x.tar")] == ["unlabeled/real.png"]
+
+
+def test_a_picture_that_unpacks_to_too_much_is_never_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(archive_source, "LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", b"0" * 10_000)
+        archive.writestr("small.png", b"0" * 10)
+    bomb, small = find_unlabeled(tmp_path / "x.zip")
+    assert bomb.read is not None
+    assert small.read is not None
+    assert len(small.read()) == 10
+    with pytest.raises(ValueError, match="larger than"):
+        bomb.read()

@@ -13,6 +13,7 @@ SOURCES: Registry[type[Source]] = Registry(
     "source",
     {
         "folder": "headstart.data.sources.folder:Folder",
+        "archive": "headstart.data.sources.archive:Archive",
         "manifest": "headstart.data.sources.manifest:Manifest",
     },
 )

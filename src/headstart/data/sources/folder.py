@@ -46,24 +46,29 @@ class Folder:
 
 def _labeled(place: Place, names: Sequence[str]) -> list[Found]:
     """Images below class folders, with or without train/validation/test above them."""
-    files = [Path(name) for name in names]
-    parted = _parted({name.parts[0] for name in files if len(name.parts) > 1}, place)
+    kinds = classes_of(place, names)
+    return [Found(place.id(name), str(place.path / name), *kinds[name]) for name in names]
+
+
+def classes_of(place: Place, names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """The class and the split, or "", of each image by its path below the place.
+
+    Raises:
+        StudyError: images that lie in no class folder, or folders of splits beside classes.
+    """
+    files = {name: Path(name).parts for name in names}
+    parted = _parted({parts[0] for parts in files.values() if len(parts) > 1}, place)
     depth = 1 if parted else 0
-    loose = [name for name in files if len(name.parts) < depth + 2]
+    loose = [name for name, parts in files.items() if len(parts) < depth + 2]
     if loose:
         raise StudyError(
-            f"{place}: '{printable(str(loose[0]))}' is in no class folder; put each "
+            f"{place}: '{printable(loose[0])}' is in no class folder; put each "
             "image into a folder named after its class"
         )
-    return [
-        Found(
-            place.id(name.as_posix()),
-            str(place.path / name),
-            printable(name.parts[depth]),
-            SPLIT_NAMES[name.parts[0].lower()] if parted else "",
-        )
-        for name in files
-    ]
+    return {
+        name: (printable(parts[depth]), SPLIT_NAMES[parts[0].lower()] if parted else "")
+        for name, parts in files.items()
+    }
 
 
 def _parted(tops: set[str], place: Place) -> bool:

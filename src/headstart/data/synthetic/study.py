@@ -79,12 +79,12 @@ class BagsSpec:
 
 
 def demo_bags(shortcut: float = 0.0, seed: int = 0) -> BagsSpec:
-    """The bags of ``headstart demo``: many unlabelled photos, 30 labelled ones a class."""
+    """The bags of ``headstart demo``: many unlabelled photos, eight labelled ones a class."""
     return BagsSpec(
-        pool=3000,
-        train_per_class=30,
-        validation_per_class=12,
-        test_per_class=50,
+        pool=4000,
+        train_per_class=6,
+        validation_per_class=2,
+        test_per_class=100,
         size=48,
         shortcut=shortcut,
         balanced=True,
