@@ -408,7 +408,7 @@ def demo() -> dict[str, Any]:
         "encoder": {"backbone": "test_resnet", "image_size": 32},
         "methods": {
             "simclr": {"optim": {"lr": 1.0, "warmup_epochs": 2}, "temperature": 0.2, **views},
-            "simsiam": views,
+            "simsiam": {"dim": 384, "bottleneck": 96, **views},
         },
         "pretrain": {"epochs": 30, "batch_size": 64, "check_epochs": 5},
         "classify": {

@@ -29,11 +29,11 @@ VERSIONS = {
     "index": 3,
     "pretrain": 2,
     "extract": 1,
-    "classify": 5,
+    "classify": 6,
     "evaluate": 2,
     "explain": 6,
     "gates": 2,
-    "compare": 5,
+    "compare": 6,
 }
 DONE = "done.json"
 TEMPORARY = (".", "checkpoint", DONE)  # files that begin so are no part of an artifact

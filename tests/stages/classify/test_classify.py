@@ -21,13 +21,14 @@ from headstart.engine import Reading
 from headstart.methods.supervised import Supervised
 from headstart.nn.linear import choose, fit_heads
 from headstart.runtime import heads
+from headstart.runtime import run as runtime
 from headstart.runtime.logs import Logs
 from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
-from headstart.stages import classify as classify_module
 from headstart.stages.classify import classify
 from headstart.stages.classify.job import FinetuneJob
 from headstart.stages.classify.trials import (
+    Answers,
     Setting,
     Trial,
     ValidationWatch,
@@ -128,12 +129,12 @@ def test_budgets_are_nested_and_the_same_for_every_arm(
 ) -> None:
     asked: list[tuple[float, int, tuple[int, ...]]] = []
 
-    def watched(index: Any, fraction: float, seed: int) -> Any:
-        budget = label_budget(index, fraction, seed)
+    def watched(index: Any, fraction: float, seed: int, draw: int) -> Any:
+        budget = label_budget(index, fraction, seed, draw)
         asked.append((fraction, seed, tuple(budget.train.tolist())))
         return budget
 
-    monkeypatch.setattr(classify_module, "label_budget", watched)
+    monkeypatch.setattr(runtime, "label_budget", watched)
     for method in ("moco", "simclr"):
         for protocol in ("linear", "knn"):
             done(made, *cells(protocol, 0.3, 0.6, method=method, seed=11))
@@ -216,8 +217,8 @@ class Scored(ValidationWatch):
 
     given: Iterator[float]
 
-    def _score(self) -> tuple[float, float]:
-        return next(self.given), 0.0
+    def _answers(self) -> Answers:
+        return Answers((next(self.given), 0.0), torch.zeros(0), self.done)
 
 
 Watched = Callable[..., tuple[Trial, list[str | None]]]

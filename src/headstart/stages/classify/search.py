@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from headstart.config import Finetune
-from headstart.stages.classify.trials import Setting, Trial
+from headstart.stages.classify.trials import FITTING, Setting, Trial
 
 
 def base_grid(settings: Finetune) -> list[Setting]:
@@ -68,9 +68,12 @@ class Search:
             if learned or not scored or length > self.settings.max_lengthening:
                 return
 
-    def _try(self, setting: Setting) -> Trial:
+    def _try(self, setting: Setting, *, longer: bool = False) -> Trial:
+        """Train it; it becomes the best if it scores higher or, ``longer``, if it is not worse."""
         trial = self.attempt(setting)
-        self.best = max(self.best, trial, key=lambda trial: trial.score)
+        as_good = longer and trial.broken is None and not trial.worse_than(self.best)
+        if as_good or trial.score > self.best.score:
+            self.best = trial
         trial = replace(trial, weights={})
         self.trials.append(trial)
         return trial
@@ -88,19 +91,21 @@ class Search:
 
         A rate that falls to nothing makes any run look finished at its end: only a longer one can
         tell. Where none may follow, the place of the best epoch has to do. A network that has not
-        learned its training images is never taken for one that has learned all it can.
+        learned its training images, or still learns more of them, is never taken for one that has
+        learned all it can: with few validation images these cannot tell.
         """
         first = trial = self.best
-        highest, in_vain = first.score[0], 0
+        highest, lowest, in_vain = first.score[0], first.fit, 0
         while in_vain < self.settings.patience:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
                 flat = trial is first and not trial.still_improving  # nothing longer was tried
                 return trial.learned and (in_vain > 0 or flat)
-            trial = self._try(replace(trial.setting, length=length))
+            trial = self._try(replace(trial.setting, length=length), longer=True)
             gained = trial.score[0] > highest + self.settings.tolerance
-            in_vain = 0 if gained or not trial.learned else in_vain + 1
-            highest = max(highest, trial.score[0])
+            fitting = trial.fit < lowest - FITTING
+            in_vain = 0 if gained or fitting or not trial.learned else in_vain + 1
+            highest, lowest = max(highest, trial.score[0]), min(lowest, trial.fit)
         return True
 
     def _augment(self, converged: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import asdict, dataclass, field
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from headstart.runtime.run import Dataset
 
 LEARNED = 0.8
 """Of the loss that knowing the class shares alone gives: a network below it has begun to learn."""
+FITTING = 0.1
+"""Twice as long is not in vain while it lowers the training loss by more than this share of it."""
 LATE = 0.9
 """A best epoch beyond this share of a whole run says that the run was too short."""
 
@@ -55,21 +57,33 @@ class Trial:
     """In base epochs, like ``epochs``; 0 where it was never scored."""
     epochs: int
     still_improving: bool
-    """The best epoch lies in the last tenth of the run."""
-    learned: bool
-    """The training loss at the end was well below what knowing the class shares alone gives."""
+    """The highest score lies in the last tenth of the run."""
+    fit: float
+    """Training loss at the end over what knowing the class shares alone gives: 1 where nothing was
+    learned, 0 where every training image was."""
     steps: int
     images: int
     """Images seen, each as often as it was."""
     weights: dict[str, Tensor] = field(repr=False)
     """The network at its best epoch; none of a trial that another has beaten."""
+    hits: Tensor = field(repr=False, default_factory=lambda: torch.zeros(0))
+    """What each validation image adds to the balanced accuracy, (V,)."""
     broken: str | None = None
     """Why it ended without a number."""
 
     @classmethod
     def none(cls) -> Trial:
         """What any trial is better than."""
-        return cls(Setting(0.0, 0.0), (-inf, 0.0), 0, 0, False, False, 0, 0, {})
+        return cls(Setting(0.0, 0.0), (-inf, 0.0), 0, 0, False, inf, 0, 0, {})
+
+    @property
+    def learned(self) -> bool:
+        """Whether its training images taught it more than the class shares."""
+        return self.broken is None and self.fit < LEARNED
+
+    def worse_than(self, other: Trial) -> bool:
+        """Whether its balanced accuracy is lower, by more than chance in the images explains."""
+        return worse(self.score[0] - other.score[0], self.hits, other.hits)
 
     def summary(self) -> dict[str, Any]:
         """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
@@ -80,6 +94,7 @@ class Trial:
             "epochs": self.epochs,
             "still_improving": self.still_improving,
             "learned": self.learned,
+            "fit": self.fit if isfinite(self.fit) else None,
             "steps": self.steps,
             "images": self.images,
         }
@@ -99,6 +114,20 @@ class Trial:
         return cls(**{**state, "setting": Setting(**state["setting"])})
 
 
+def worse(difference: float, one: Tensor, other: Tensor) -> bool:
+    """Whether a difference in balanced accuracy lies more than one standard error below nought.
+
+    ``one`` and ``other`` (V,) are what each validation image adds to the two scores; the error is
+    that of their paired difference. The one-standard-error rule (Breiman et al. 1984, 3.4.3): of
+    few images the highest score is often luck.
+    """
+    n = len(one)
+    if n < 2 or len(other) != n:
+        return difference < 0
+    error = float((one - other).std()) * sqrt(n)
+    return difference < -error
+
+
 @dataclass(frozen=True)
 class LabelledImages:
     """Images, and their classes (N,)."""
@@ -113,12 +142,22 @@ def validation_images(data: Dataset, budget: LabelBudget) -> LabelledImages:
     return LabelledImages(data.images(budget.validation), labels)
 
 
-class ValidationWatch:
-    """Keeps the weights that do best on validation.
+@dataclass(frozen=True)
+class Answers:
+    """How a network did on the validation images at one reading."""
 
-    A trial is never cut short: while a rate is high, validation can stand still for long and rise
-    when the rate falls. It is scored equally often whatever its length: the best of more scores
-    would be higher by luck alone. ``class_loss`` is the cross-entropy of the class shares.
+    score: tuple[float, float] = (-1.0, 0.0)
+    hits: Tensor = field(default_factory=lambda: torch.zeros(0))
+    epoch: int = 0
+
+
+class ValidationWatch:
+    """Keeps the weights of the last reading that is not worse on validation than the best one.
+
+    "Worse" means by more than one standard error: with few images the highest of many scores is
+    luck, and the rate has fallen furthest at the end. A trial is never cut short: while a rate is
+    high, validation can stand still for long and rise when the rate falls. It is scored equally
+    often whatever its length. ``class_loss`` is the cross-entropy of the class shares.
     """
 
     def __init__(
@@ -131,8 +170,8 @@ class ValidationWatch:
     ) -> None:
         self.network, self.held_out, self.logs = network, held_out, logs
         self.read_every, self.class_loss = read_every, class_loss
-        self.score, self.best, self.done = (-1.0, 0.0), 0, 0
-        self.steps, self.loss = 0, inf
+        self.best = self.kept = Answers()
+        self.done, self.steps, self.loss = 0, 0, inf
         self.broken: str | None = None
         self.weights = copy.deepcopy(network.state_dict())
 
@@ -140,39 +179,43 @@ class ValidationWatch:
         """Score the network as it is now; a broken loss ends the trial where it was best."""
         self.done += 1
         self.steps, self.loss = reading.step, reading.loss
-        score = self._score()
-        values = {"loss": reading.loss, "lr": reading.lr, "validation": score[0]}
+        now = self._answers()
+        values = {"loss": reading.loss, "lr": reading.lr, "validation": now.score[0]}
         self.logs.scalars(reading.step, values)
-        if not (isfinite(reading.loss) and isfinite(score[1])):
+        if not (isfinite(reading.loss) and isfinite(now.score[1])):
             what = "loss" if not isfinite(reading.loss) else "validation loss"
-            value = reading.loss if not isfinite(reading.loss) else -score[1]
+            value = reading.loss if not isfinite(reading.loss) else -now.score[1]
             self.broken = f"{what} is {value} at step {reading.step}"
             return self.broken
-        if score > self.score:
-            self.score, self.best = score, self.done
+        if now.score > self.best.score:
+            self.best = now
+        if not worse(now.score[0] - self.best.score[0], now.hits, self.best.hits):
+            self.kept = now
             self.weights = copy.deepcopy(self.network.state_dict())
         return None
 
-    def _score(self) -> tuple[float, float]:
+    def _answers(self) -> Answers:
         logits, labels = outputs(self.network, self.held_out.images), self.held_out.labels
         right = (logits.argmax(dim=1) == labels).float()
-        recalls = [right[labels == c].mean() for c in torch.unique(labels)]
-        loss = F.cross_entropy(logits, labels)
-        return float(torch.stack(recalls).mean()), -float(loss)
+        _, place, count = torch.unique(labels, return_inverse=True, return_counts=True)
+        hits = right / (len(count) * count[place])
+        score = float(hits.sum()), -float(F.cross_entropy(logits, labels))
+        return Answers(score, hits, self.done)
 
     def trial(self, setting: Setting, order: Order) -> Trial:
         """What the trial came to."""
         weights = {name: tensor.cpu() for name, tensor in self.weights.items()}
         return Trial(
             setting=setting,
-            score=self.score,
-            best_epoch=self.best * setting.length,
+            score=self.kept.score,
+            best_epoch=self.kept.epoch * setting.length,
             epochs=self.done * setting.length,
-            still_improving=self.broken is None and self.best > LATE * self.done,
-            learned=self.broken is None and self.loss < LEARNED * self.class_loss,
+            still_improving=self.broken is None and self.best.epoch > LATE * self.done,
+            fit=self.loss / self.class_loss,
             steps=self.steps,
             images=order.images(self.steps),
             weights=weights,
+            hits=self.kept.hits,
             broken=self.broken,
         )
 
