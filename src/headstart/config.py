@@ -237,7 +237,8 @@ class Finetune(Frozen):
     so many times the base length; an arm that still improves there gets no verdict."""
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """Twice the epochs pay where they raise the balanced accuracy on validation by more than this
-    share."""
+    share, or lower the training loss by more than a tenth of what guessing by class shares
+    costs."""
     patience: Annotated[int, Field(ge=1)] = 2
     """So many doublings in a row must not pay before an arm has converged."""
     augmentations: Annotated[tuple[Augmentation, ...], Field(min_length=1)] = (

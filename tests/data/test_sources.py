@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
 from headstart.data.sources import archive as archive_source
 from headstart.data.sources.base import Place, Source
-from headstart.data.sources.folder import Folder
+from headstart.data.sources.folder import Folder, own_masks
+from headstart.stages.explain.objects import find_objects
 from headstart.stages.index import index
 
 
@@ -128,6 +130,43 @@ def test_the_same_index_and_the_same_quarantine(name: str, tree: Path, tmp_path:
         one, other = (getattr(d.index, column) for d in (ours, theirs))
         assert np.array_equal(one, other), column
     assert np.array_equal(ours.cache.pixels, theirs.cache.pixels)
+
+
+@every
+def test_masks_fit_the_images_of_every_source(name: str, tree: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    for image in (tree / "labeled").rglob("*.png"):
+        mask = masks / image.relative_to(tree / "labeled")
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40), 255).save(mask)
+    asked = tiny_study.study(
+        data={"labeled": str(laid_out(name, tree, tmp_path)["labeled"])},
+        explain={"masks": str(masks)},
+        only=["simclr"],
+    )
+    run = tiny_study.open_run(asked, tmp_path / "run")
+    data = index(run)
+    found = find_objects(run, data)
+    assert found is not None
+    assert found.known(data.index.where("test")).all()
+    assert found.at(data.index.where("test")).all()
+
+
+def test_masks_inside_the_labelled_folder_are_used_unasked(tree: Path, tmp_path: Path) -> None:
+    labelled = tmp_path / "labeled"
+    shutil.copytree(tree / "labeled", labelled)
+    for image in list(labelled.rglob("*.png")):
+        mask = labelled / "masks" / image.relative_to(labelled)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40), 255).save(mask)
+    asked = tiny_study.study(data={"labeled": str(labelled)}, only=["simclr"])
+    run = tiny_study.open_run(asked, tmp_path / "run")
+    data = index(run)
+    assert "masks" not in data.index.classes.tolist()
+    found = find_objects(run, data)
+    assert found is not None
+    assert found.source == str(labelled / "masks")
+    assert found.at(data.index.where("test")).all()
 
 
 def test_nothing_is_left_of_images_that_have_no_file(tree: Path, tmp_path: Path) -> None:
@@ -249,6 +288,31 @@ def test_groups_of_a_manifest_stay_together(tree: Path, tmp_path: Path) -> None:
     for identity, split in zip(found.ids.tolist(), found.splits.tolist(), strict=True):
         parts.setdefault(named[identity], set()).add(split)
     assert all(len(splits) == 1 for splits in parts.values())
+
+
+# --- masks beside the images ---------------------------------------------------------------------
+
+
+def with_masks(folder: Path, *masks: str) -> Path:
+    for name in ("a/1.jpg", "b/2.jpg", *masks):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def test_a_folder_of_masks_beside_the_classes_is_no_class(tmp_path: Path) -> None:
+    place = with_masks(tmp_path, "masks/a/1.png", "masks/b/2.png")
+    assert [f.label for f in find_labeled(place)] == ["a", "b"]
+    assert [f.id for f in find_unlabeled(place)] == ["unlabeled/a/1.jpg", "unlabeled/b/2.jpg"]
+    assert own_masks(place) == place / "masks"
+
+
+@pytest.mark.parametrize("mask", ["masks/3.png", "masks/a/1.jpg", "masks/x/1.png"])
+def test_a_class_may_be_called_masks(mask: str, tmp_path: Path) -> None:
+    place = with_masks(tmp_path, mask)
+    assert [f.label for f in find_labeled(place)] == ["a", "b", "masks"]
+    assert own_masks(place) is None
 
 
 # --- archives ------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def load_masks(
         if progress and done % 64 == 0:
             progress("reading masks", done, len(masked))
         read, approximate = readers[image.id]
-        size = _image_size(source, Path(image.path))
+        size = _image_size(source, image)
         mask = read(size)
         ids.append(image.id)
         coverage.append(_squashed(mask, side))
@@ -213,10 +213,12 @@ def _own_mask(
     return None
 
 
-def _image_size(source: Path, path: Path) -> tuple[int, int]:
+def _image_size(source: Path, found: Found) -> tuple[int, int]:
     """Width and height of an image turned upright, from its header."""
+    path = found.path
     try:
-        with own_size_limit(), Image.open(path) as image:
+        content = path if found.read is None else io.BytesIO(found.read())
+        with own_size_limit(), Image.open(content) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception as error:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,9 +14,16 @@ from headstart.config import StudyError
 from headstart.data.decode import EXTENSIONS
 from headstart.data.sources.base import SPLIT_NAMES, Found, Place, printable
 
+MASKS = "masks"
+"""A folder of this name that mirrors the images beside it holds their masks, and is no class."""
+_LOOKED_AT = 50  # masks; one that belongs to an image is enough
+
 
 class Folder:
-    """All image files below a folder; the last part of an image's id is its path below it."""
+    """All image files below a folder; the last part of an image's id is its path below it.
+
+    A folder ``masks`` with a PNG for some of the images, under the same path, is left out.
+    """
 
     about: ClassVar[str] = "a folder of images"
 
@@ -111,6 +119,8 @@ def _image_files(place: Place) -> list[str]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if MASKS in folders and os.path.samefile(parent, folder) and own_masks(folder):
+            folders.remove(MASKS)
         below = os.path.relpath(parent, folder)
         for name in names:
             if name.startswith("."):
@@ -137,3 +147,22 @@ def _of_a_run(folder: str) -> bool:
         return any(map(_INDEXED.fullmatch, os.listdir(os.path.join(folder, "index"))))
     except OSError:  # the walk comes to it, and tells of it
         return False
+
+
+def own_masks(folder: Path) -> Path | None:
+    """``folder/masks`` if it holds masks of the images beside it, else None.
+
+    It does if it has PNGs only, and one of them has the path of an image: ``masks/test/a/1.png``
+    and ``test/a/1.jpg``. A class may be called masks.
+    """
+    masks = folder / MASKS
+    if not masks.is_dir():
+        return None
+    images = (p for p in masks.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    for path in islice(images, _LOOKED_AT):
+        if path.suffix.lower() != ".png":
+            return None
+        beside = folder / path.relative_to(masks)
+        if any(beside.with_suffix(ending).is_file() for ending in EXTENSIONS):
+            return masks
+    return None

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.scan import Found
+from headstart.data.scan import Found, find_labeled
+from headstart.data.sources.folder import own_masks
 from headstart.runtime.run import Dataset, Run
 from headstart.stages.explain.maps import Bools
 from headstart.types import Ints
@@ -61,19 +62,25 @@ def find_objects(run: Run, data: Dataset) -> Objects | None:
     """
     from headstart.data.masks import load_masks
 
-    source = run.study.explain.masks
+    labeled = run.study.data.labeled
+    source = run.study.explain.masks or (own_masks(labeled) if labeled else None)
     if source is None:
         return None
     test = set(data.index.ids[data.index.where("test")].tolist())
     side = data.cache.pixels.shape[-1]
-    masks = load_masks(source, list(_images(data)), side, test, run.tell.progress)
+    masks = load_masks(source, list(_images(run, data)), side, test, run.tell.progress)
     run.tell.line(f"Masks: {len(masks.ids)} of {masks.asked} test images have one")
     return Objects(data, masks, str(source))
 
 
-def _images(data: Dataset) -> Iterator[Found]:
-    """The images of the index as they were found."""
+def _images(run: Run, data: Dataset) -> Iterator[Found]:
+    """The images of the index as they were found; what has no file is found again."""
     index, classes = data.index, data.index.classes.tolist()
     rows = (index.ids, index.paths, index.labels, index.splits)
+    labeled = run.study.data.labeled
+    inside = {}
+    if labeled is not None and not labeled.is_dir():  # a folder holds nothing but files
+        inside = {found.id: found.read for found in find_labeled(labeled)}
     for identity, path, label, split in zip(*(row.tolist() for row in rows), strict=True):
-        yield Found(identity, path, classes[label] if label >= 0 else "", split)
+        name = classes[label] if label >= 0 else ""
+        yield Found(identity, path, name, split, read=inside.get(identity))
