@@ -29,7 +29,7 @@ VERSIONS = {
     "index": 3,
     "pretrain": 2,
     "extract": 1,
-    "classify": 6,
+    "classify": 7,
     "evaluate": 2,
     "explain": 6,
     "gates": 2,

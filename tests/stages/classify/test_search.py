@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -28,7 +29,8 @@ def searched(world: World, **settings: Any) -> tuple[SearchResult, list[Setting]
     def attempt(setting: Setting) -> Trial:
         seen.append(setting)
         score, learned = world(setting)
-        return Trial(setting, (score, 0.0), 10, 10, True, 0.1 if learned else 1.0, 10, 100, {})
+        fit = 0.1 / setting.length if learned else 1.0
+        return Trial(setting, (score, 0.0), 10, 10, True, fit, 10, 100, {})
 
     return Search(Finetune(**asked), attempt).run(), seen
 
@@ -259,3 +261,39 @@ def test_worse_means_by_more_than_the_error_of_a_paired_difference(
 def test_without_answers_a_lower_score_is_worse() -> None:
     assert worse(-0.01, torch.zeros(0), torch.zeros(0))
     assert not worse(0.0, torch.zeros(0), torch.zeros(0))
+
+
+def test_of_rates_that_few_images_cannot_tell_apart_the_one_that_learns_most_is_kept() -> None:
+    """What starved a baseline too: among three rates one image decided for the slowest."""
+    right = {0.1: hits(0, 1, 2, 3), 0.3: hits(0, 1, 4, 5), 0.03: hits(0, 1, 2, 3, 6)}
+    fit = {0.1: 0.64, 0.3: 0.51, 0.03: 0.83}
+
+    def attempt(setting: Setting) -> Trial:
+        return trial(setting, right[setting.lr], fit[setting.lr])
+
+    asked = Finetune(
+        lrs=(0.03, 0.1, 0.3),
+        weight_decays=(0,),
+        augmentations=("light",),
+        max_lengthening=1,
+        widen=0,
+    )
+    assert Search(asked, attempt).run().best.setting.lr == 0.3
+
+
+def test_many_images_choose_the_rate_whatever_was_learned_by_heart() -> None:
+    right = {0.1: hits(*range(300), of=400), 0.3: hits(*range(250), of=400)}
+
+    def attempt(setting: Setting) -> Trial:
+        return trial(setting, right[setting.lr], 0.5 - setting.lr)
+
+    asked = Finetune(
+        lrs=(0.1, 0.3), weight_decays=(0,), augmentations=("light",), max_lengthening=1, widen=0
+    )
+    assert Search(asked, attempt).run().best.setting.lr == 0.1
+
+
+def test_what_broke_never_takes_the_place_of_what_did_not() -> None:
+    whole = trial(Setting(0.1, 0.0), hits(0, 1), 0.5)
+    broken = replace(trial(Setting(0.3, 0.0), hits(0, 1), 0.1), broken="loss is nan")
+    assert not broken.beats(whole)

@@ -68,11 +68,12 @@ class Search:
             if learned or not scored or length > self.settings.max_lengthening:
                 return
 
-    def _try(self, setting: Setting, *, longer: bool = False) -> Trial:
-        """Train it; it becomes the best if it scores higher or, ``longer``, if it is not worse."""
+    def _try(self, setting: Setting) -> Trial:
+        """Train it; it becomes the best if it beats the best so far."""
         trial = self.attempt(setting)
-        as_good = longer and trial.broken is None and not trial.worse_than(self.best)
-        if as_good or trial.score > self.best.score:
+        alike = setting.augmentation == self.best.setting.augmentation
+        # Training losses under two augmentations cannot be compared: there the score decides.
+        if trial.beats(self.best) if alike else trial.score > self.best.score:
             self.best = trial
         trial = replace(trial, weights={})
         self.trials.append(trial)
@@ -101,7 +102,7 @@ class Search:
             if length > self.settings.max_lengthening:
                 flat = trial is first and not trial.still_improving  # nothing longer was tried
                 return trial.learned and (in_vain > 0 or flat)
-            trial = self._try(replace(trial.setting, length=length), longer=True)
+            trial = self._try(replace(trial.setting, length=length))
             gained = trial.score[0] > highest + self.settings.tolerance
             fitting = trial.fit < lowest - FITTING
             in_vain = 0 if gained or fitting or not trial.learned else in_vain + 1

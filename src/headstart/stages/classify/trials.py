@@ -81,9 +81,18 @@ class Trial:
         """Whether its training images taught it more than the class shares."""
         return self.broken is None and self.fit < LEARNED
 
-    def worse_than(self, other: Trial) -> bool:
-        """Whether its balanced accuracy is lower, by more than chance in the images explains."""
-        return worse(self.score[0] - other.score[0], self.hits, other.hits)
+    def beats(self, other: Trial) -> bool:
+        """Whether it is to be kept in place of another one with the same augmentation.
+
+        Where the validation images can tell them apart, the one that scores higher; else the one
+        that has learned more of its training images.
+        """
+        if self.broken is not None or not other.best_epoch:
+            return self.score > other.score
+        difference = self.score[0] - other.score[0]
+        if worse(difference, self.hits, other.hits):
+            return False
+        return self.fit < other.fit or worse(-difference, self.hits, other.hits)
 
     def summary(self) -> dict[str, Any]:
         """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
