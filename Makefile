@@ -7,10 +7,10 @@ BIN := .venv/bin
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
 
-demo-seeds: .venv/.installed  ## the demo on ten sets of bags: docs/studies/demo_seeds.md
+demo-seeds: .venv/.installed  ## the demo on ten sets of bags: docs/studies/demo.md
 	mkdir -p runs
-	$(BIN)/python docs/studies/demo_seeds.py runs/demo-seeds > runs/demo_seeds.md
-	mv runs/demo_seeds.md docs/studies/demo_seeds.md
+	$(BIN)/python docs/studies/demo_seeds.py runs/demo-seeds > runs/demo.md
+	mv runs/demo.md docs/studies/demo.md
 
 test: check  ## everything that CI holds
 	$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
-"""Run the demo on the bags of several seeds, and print what it answers as ``demo_seeds.md``.
+"""Run the demo on the bags of several seeds, and print what it answers as ``demo.md``.
 
-python docs/studies/demo_seeds.py runs/demo-seeds > docs/studies/demo_seeds.md
+python docs/studies/demo_seeds.py runs/demo-seeds > docs/studies/demo.md
 
 Runs again where it was stopped. Which settings the preset has was decided on the bags of seeds 100
 and above; the seeds here were not looked at before.

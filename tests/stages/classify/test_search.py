@@ -297,3 +297,19 @@ def test_what_broke_never_takes_the_place_of_what_did_not() -> None:
     whole = trial(Setting(0.1, 0.0), hits(0, 1), 0.5)
     broken = replace(trial(Setting(0.3, 0.0), hits(0, 1), 0.1), broken="loss is nan")
     assert not broken.beats(whole)
+
+
+def test_small_gains_add_up_until_they_are_seen() -> None:
+    """Each doubling gains no more than the tolerance, two together do."""
+    rising = [hits(*range(k), of=400) for k in (200, 200, 201, 201, 203, 203, 203)]
+    found = by_answers(rising, (0.3,) * 7)
+    assert [t.setting.length for t in found.trials] == [1, 2, 4]  # one image of 400 is not seen
+    paying = [hits(*range(k), of=400) for k in (200, 202, 204, 204, 204, 204, 204)]
+    assert [t.setting.length for t in by_answers(paying, (0.3,) * 7).trials] == [1, 2, 4, 8, 16]
+
+
+def test_luck_on_few_images_does_not_prolong_training_that_fits_no_more() -> None:
+    luck = [hits(0, 1), hits(2, 3, 4), hits(5, 6, 7), *[hits(0)] * 4]
+    found = by_answers(luck, (0.05,) * 7)
+    assert [t.setting.length for t in found.trials] == [1, 2, 4]
+    assert found.converged

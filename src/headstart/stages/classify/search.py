@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from headstart.config import Finetune
-from headstart.stages.classify.trials import FITTING, Setting, Trial
+from headstart.stages.classify.trials import Setting, Trial
 
 
 def base_grid(settings: Finetune) -> list[Setting]:
@@ -95,18 +95,18 @@ class Search:
         learned its training images, or still learns more of them, is never taken for one that has
         learned all it can: with few validation images these cannot tell.
         """
-        first = trial = self.best
-        highest, lowest, in_vain = first.score[0], first.fit, 0
+        first = trial = last = self.best  # last: when longer training was last seen to pay
+        in_vain = 0
         while in_vain < self.settings.patience:
             length = 2 * trial.setting.length
             if length > self.settings.max_lengthening:
                 flat = trial is first and not trial.still_improving  # nothing longer was tried
                 return trial.learned and (in_vain > 0 or flat)
             trial = self._try(replace(trial.setting, length=length))
-            gained = trial.score[0] > highest + self.settings.tolerance
-            fitting = trial.fit < lowest - FITTING
-            in_vain = 0 if gained or fitting or not trial.learned else in_vain + 1
-            highest, lowest = max(highest, trial.score[0]), min(lowest, trial.fit)
+            if trial.pays(last, self.settings.tolerance):
+                last, in_vain = trial, 0
+            else:
+                in_vain += 1
         return True
 
     def _augment(self, converged: bool) -> bool:

@@ -25,7 +25,7 @@ from headstart.runtime.run import Dataset
 LEARNED = 0.8
 """Of the loss that knowing the class shares alone gives: a network below it has begun to learn."""
 FITTING = 0.1
-"""Twice as long is not in vain while it lowers the training loss by more than this share of it."""
+"""Longer training pays while it lowers the training loss by more than this share of that loss."""
 LATE = 0.9
 """A best epoch beyond this share of a whole run says that the run was too short."""
 
@@ -93,6 +93,16 @@ class Trial:
         if worse(difference, self.hits, other.hits):
             return False
         return self.fit < other.fit or worse(-difference, self.hits, other.hits)
+
+    def pays(self, shorter: Trial, tolerance: float) -> bool:
+        """Whether training longer than ``shorter`` was worth it: there is more to learn still.
+
+        It was if this scores higher by more than ``tolerance`` and by more than chance, if it
+        lowered the training loss by ``FITTING``, and wherever it has not begun to learn.
+        """
+        gain = self.score[0] - shorter.score[0]
+        higher = gain > tolerance and worse(-gain, self.hits, shorter.hits)
+        return higher or self.fit < shorter.fit - FITTING or not self.learned
 
     def summary(self) -> dict[str, Any]:
         """The trial for people; shares in [0, 1], None for one that broke before it was scored."""
