@@ -301,9 +301,19 @@ class Moment(Model):
     std_ratio: float | None = None
     """√d times the standard deviation of the normalised outputs; 0 when collapsed."""
     mean_cosine: float | None = None
+    rankme: float | None = None
     effective_rank: float | None = None
     knn: Share | None = None
     """Leave-one-out balanced accuracy of k-NN on labelled training images."""
+
+
+class Probe(Model):
+    """What the spread of the projections was measured on."""
+
+    images: Count
+    dimension: Count
+    """Of the projections: no rank can exceed it, nor the images less one."""
+    classes: Count
 
 
 class Pretraining(Model):
@@ -331,6 +341,8 @@ class Pretraining(Model):
     knn_random: Share | None
     """What k-NN scored before the first step."""
     history: tuple[Moment, ...]
+    probe: Probe | None = None
+    """Not in results of older versions."""
 
 
 # --- comparisons -------------------------------------------------------------------------------

@@ -97,6 +97,10 @@ def test_nothing_is_judged_in_warm_up_and_nothing_of_it_is_held_against_the_run(
     assert not health.stop
 
 
+UNLEARNED = {"knn": 0.32, "knn_random": 0.3}
+"""k-NN hardly above random weights."""
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -105,23 +109,53 @@ def test_nothing_is_judged_in_warm_up_and_nothing_of_it_is_held_against_the_run(
         ({"effective_rank": 20.0, "dimension": 511}, "effective rank 20.0 < 25.6 of at most 511"),
     ],
 )
-def test_dimensional_collapse_warns_at_once(changes, named):
-    (health,) = follow(replace(GOOD, **changes))
-    assert (health.verdict, health.stop) == ("dimensional", False)
-    assert named in health.reason
-    assert "augmentation" in health.advice
+def test_a_low_rank_warns_when_it_stays_and_knn_has_learned_nothing(changes, named):
+    check = replace(GOOD, **UNLEARNED, **changes)
+    healths = follow(check, check, check)
+    assert [h.verdict for h in healths] == ["healthy", "healthy", "dimensional"]
+    assert not healths[2].stop
+    assert f"{named}" in healths[2].reason
+    assert healths[2].reason.endswith("k-NN 0.320 is hardly above random weights (0.300)")
+    assert "augmentation" in healths[2].advice
+    assert verdicts(check, check, GOOD, check, check) == ["healthy"] * 5
+
+
+def test_a_low_rank_harms_nobody_while_knn_learns():
+    assert verdicts(*[replace(GOOD, effective_rank=3.0)] * 9) == ["healthy"] * 9
+
+
+def test_a_low_rank_warns_where_knn_fell_from_its_best():
+    low = replace(GOOD, effective_rank=5.0, knn=0.44)
+    healths = follow(GOOD, low, low, low)
+    assert healths[-1].verdict == "dimensional"
+    assert healths[-1].reason.endswith("k-NN 0.440 fell from 0.500")
+
+
+def test_a_low_rank_is_not_judged_in_the_first_half_of_a_run():
+    low = replace(GOOD, effective_rank=3.0, **UNLEARNED)
+    assert verdicts(*[low] * 5, watch=CollapseWatch(total_steps=2100)) == ["healthy"] * 5
+    assert verdicts(*[low] * 3, watch=CollapseWatch(total_steps=2000))[-1] == "dimensional"
+
+
+def test_without_knn_a_low_rank_that_stays_warns():
+    low = replace(GOOD, effective_rank=3.0, knn=None)
+    assert verdicts(low, low, low)[-1] == "dimensional"
 
 
 def test_a_falling_rank_warns():
-    healths = follow(GOOD, replace(GOOD, effective_rank=10.5), replace(GOOD, effective_rank=9.9))
-    assert [h.verdict for h in healths] == ["healthy", "healthy", "dimensional"]
-    assert healths[2].reason == "effective rank 9.9 fell from 40.0"
+    fallen = replace(GOOD, effective_rank=9.9, **UNLEARNED)
+    healths = follow(GOOD, replace(fallen, effective_rank=10.5), fallen, fallen, fallen)
+    assert [h.verdict for h in healths] == ["healthy"] * 4 + ["dimensional"]
+    assert healths[4].reason.startswith("effective rank 9.9 fell from 40.0 on 3 checks in a row")
 
 
 def test_many_classes_never_ask_for_more_rank_than_there_is():
-    assert verdicts(replace(GOOD, classes=200, effective_rank=70.0)) == ["healthy"]
-    assert verdicts(replace(GOOD, classes=200, effective_rank=60.0)) == ["dimensional"]
-    assert verdicts(replace(GOOD, dimension=2, effective_rank=2.0)) == ["healthy"]
+    def last(**changes):
+        return verdicts(*[replace(GOOD, **UNLEARNED, **changes)] * 3)[-1]
+
+    assert last(classes=200, effective_rank=70.0) == "healthy"
+    assert last(classes=200, effective_rank=60.0) == "dimensional"
+    assert last(dimension=2, effective_rank=2.0) == "healthy"
 
 
 def test_a_shortcut_is_a_solved_task_that_teaches_nothing():
@@ -168,6 +202,7 @@ def from_outputs(Z: np.ndarray) -> Check:
     s = spread(Z)
     return replace(
         GOOD,
+        **UNLEARNED,
         std_ratio=s.std_ratio,
         mean_cosine=s.mean_cosine,
         rankme=s.rankme,
@@ -190,8 +225,8 @@ def test_the_ways_to_fail_from_real_matrices():
         (line + 1e-2 * healthy, "dimensional"),
     ):
         assert verdicts(*[from_outputs(Z)] * 3)[-1] == expected
-    # Two opposite points and a pure line leave RankMe at 1 as well: both readings stop or warn.
-    assert verdicts(*[from_outputs(opposite)] * 3) == ["dimensional", "dimensional", "collapsed"]
+    # Two opposite points leave RankMe at 1 as well.
+    assert verdicts(*[from_outputs(opposite)] * 3)[-1] == "collapsed"
 
 
 @settings(deadline=None)

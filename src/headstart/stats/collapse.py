@@ -18,7 +18,7 @@ class Thresholds:
     """When a check counts as bad. Every default is our calibrated choice, not a published value."""
 
     checks: int = 3
-    """Consecutive bad checks before complete collapse, or a shortcut, is said."""
+    """Consecutive bad checks before anything but a broken number is said."""
     std_ratio: float = 0.1
     """Complete collapse below this."""
     mean_cosine: float = 0.99
@@ -36,7 +36,13 @@ class Thresholds:
     rank_share: float = 0.05
     """or below this share of it,"""
     rank_drop: float = 0.75
-    """or when it fell by more than this share from its highest value."""
+    """or when it fell by more than this share from its highest value;"""
+    rank_after: float = 0.5
+    """and only after this share of the steps: early on the ranks of healthy runs are low too;"""
+    knn_gain: float = 0.1
+    """and only while k-NN has gained less than this share of the way from random weights to 1,"""
+    knn_drop: float = 0.1
+    """or has fallen by more than this share from its highest value."""
     loss_fall: float = 0.1
     """The pretext task is being solved once the loss fell by this share of max(1, |first|)."""
 
@@ -121,11 +127,15 @@ class CollapseWatch:
     """
 
     warmup_steps: int = 0
+    total_steps: int = 0
+    """Steps of the whole run; 0 where they are not known, and a rank is judged at any time."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     constant: int = 0
     at_floor: int = 0
     flat: int = 0
+    low_rank: int = 0
     peak_rank: float = 0.0
+    peak_knn: float = 0.0
     first_loss: float | None = None
 
     def update(self, check: Check) -> tuple[CollapseWatch, Health]:
@@ -140,8 +150,11 @@ class CollapseWatch:
         return watch, watch._judge(check)
 
     def _count(self, check: Check) -> CollapseWatch:
+        low = self._low_rank(check) and self._knn_agrees(check)
         return replace(
             self,
+            low_rank=self.low_rank + 1 if low else 0,
+            peak_knn=max(self.peak_knn, check.knn or 0.0),
             constant=self.constant + 1 if self._constant(check) else 0,
             at_floor=self.at_floor + 1 if self._at_floor(check) else 0,
             flat=self.flat + 1 if self._flat(check) else 0,
@@ -154,11 +167,11 @@ class CollapseWatch:
         sign = self._constant(check) if self.constant >= self.at_floor else self._at_floor(check)
         if streak >= wanted:
             return _bad("collapsed", f"{sign} on {streak} checks in a row")
-        rank = self._low_rank(check)
-        if rank:
-            return _bad("dimensional", rank)
         if self.flat >= wanted:
             return _bad("shortcut", f"pretext solved, k-NN flat: {self._flat(check)}")
+        if self.low_rank >= wanted:
+            found = f"{self._low_rank(check)} on {self.low_rank} checks in a row"
+            return _bad("dimensional", f"{found}, and {self._knn_agrees(check)}")
         if streak:
             return Health("healthy", f"{sign}: check {streak} of the {wanted} that would stop")
         return Health("healthy", _summary(check))
@@ -185,12 +198,26 @@ class CollapseWatch:
         )
 
     def _low_rank(self, check: Check) -> str:
+        """In what the rank is low, or nothing; early in a run nothing is."""
         t, rank, most = self.thresholds, check.effective_rank, check.largest_rank
+        if check.step < t.rank_after * self.total_steps:
+            return ""
         least = max(t.rank_least, min(check.classes, t.rank_class_cap * most), t.rank_share * most)
         if rank < min(least, most):
             return f"effective rank {rank:.1f} < {min(least, most):.1f} of at most {most}"
         if rank < (1 - t.rank_drop) * self.peak_rank:
             return f"effective rank {rank:.1f} fell from {self.peak_rank:.1f}"
+        return ""
+
+    def _knn_agrees(self, check: Check) -> str:
+        """What k-NN says against the encoder, or nothing: a low rank alone harms nobody."""
+        t, knn, before = self.thresholds, check.knn, check.knn_random
+        if knn is None or before is None:
+            return "k-NN was not asked"
+        if knn < before + t.knn_gain * (1 - before):
+            return f"k-NN {knn:.3f} is hardly above random weights ({before:.3f})"
+        if knn < (1 - t.knn_drop) * self.peak_knn:
+            return f"k-NN {knn:.3f} fell from {self.peak_knn:.3f}"
         return ""
 
     def _flat(self, check: Check) -> str:

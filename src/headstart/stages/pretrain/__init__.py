@@ -165,6 +165,7 @@ def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[st
         "loss_floor": network.loss_floor(job.batch_size),
         "knn_random": watch.knn_random,
         "history": watch.history,
+        "probe": watch.probe_facts,
     }
 
 

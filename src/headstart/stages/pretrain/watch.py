@@ -38,7 +38,9 @@ class PretrainWatch:
         # A fresh projector may look collapsed: two epochs or the warm-up go unjudged, but never
         # more than a quarter of a short run.
         warmup = max(2.0, min(job.recipe.optim.warmup_epochs, pretrain.epochs / 10))
-        self.collapse = CollapseWatch(warmup_steps=round(min(warmup * per_epoch, job.steps / 4)))
+        self.collapse = CollapseWatch(
+            warmup_steps=round(min(warmup * per_epoch, job.steps / 4)), total_steps=job.steps
+        )
         self._choose_images()
         self.knn_random = self._knn()
         self.history: list[dict[str, float | None]] = []
@@ -84,8 +86,9 @@ class PretrainWatch:
         return self._act(health)
 
     def _act(self, health: Health) -> str | None:
-        """Stop for what is beyond hope, remember a warning, say nothing of health."""
+        """Stop for what is beyond hope, remember a warning; a run that recovered has none."""
         if health.verdict == "healthy":
+            self._recover()
             return None
         line = f"{health.verdict}: {health.reason}. {health.advice}"
         run, name = self.job.run, f"{self.job.method} (seed {self.job.seed})"
@@ -98,6 +101,16 @@ class PretrainWatch:
             run.tell.line(f"{name}: {line}")
         self.warnings = [w for w in self.warnings if not w.startswith(health.verdict)] + [line]
         return None
+
+    def _recover(self) -> None:
+        """Take back what no longer holds."""
+        if self.warnings:
+            names = " and ".join(w.split(":")[0] for w in self.warnings)
+            self.job.run.tell.line(
+                f"{self.job.method} (seed {self.job.seed}): {names} no longer; the warning is "
+                "taken back"
+            )
+        self.warnings = []
 
     def _check(self, reading: Reading, *, measure: bool) -> Check:
         measures: dict[str, Any] = {"std_ratio": nan, "mean_cosine": nan, "rankme": nan}
@@ -132,6 +145,7 @@ class PretrainWatch:
             "gradient_norm": reading.gradient_norm,
             "std_ratio": check.std_ratio,
             "mean_cosine": check.mean_cosine,
+            "rankme": check.rankme,
             "effective_rank": check.effective_rank,
             "knn": check.knn,
         }
@@ -140,6 +154,13 @@ class PretrainWatch:
         self.history.append({"step": reading.step, "epoch": epoch, **finite})
         self.logs.scalars(reading.step, finite)
         job.run.tell.progress(f"{job.method} (seed {job.seed})", reading.step, job.steps)
+
+    @property
+    def probe_facts(self) -> dict[str, int]:
+        """What a rank may be measured against: see ``results.Probe``."""
+        images = len(self.probe)
+        z = outputs(self.network, self.probe, self.network.embed)
+        return {"images": images, "dimension": z.shape[1], "classes": self.classes}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs to go on judging where it stood."""

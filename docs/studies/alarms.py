@@ -1,0 +1,205 @@
+"""How often does the watch over pretraining warn of healthy runs, and does it see sick ones?
+
+    python docs/studies/alarms.py train runs/alarms bags=U:L photos=U:L > histories.json
+    python docs/studies/alarms.py judge histories.json
+
+``train`` pretrains four methods on every data set given (NAME=unlabelled:labelled) with three
+seeds, then a few runs that are spoilt on purpose, and prints what was measured at every check.
+``judge`` replays the checks through the rules of today and through those of before, and prints the
+table of ``alarms.md``. A run is finished once; the command goes on where it was stopped.
+"""
+
+
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.engine import Engine
+from headstart.layers import build_study
+from headstart.runtime.run import Run, Silence
+from headstart.stages.index import index
+from headstart.stages.pretrain import pretrain, start
+from headstart.stats.collapse import Check, CollapseWatch, Health
+from headstart.store import Store
+
+METHODS = ("moco", "simclr", "simsiam", "byol")
+SEEDS = (0, 1, 2)
+SETTINGS: dict[str, Any] = {
+    "encoder": {"backbone": "test_resnet", "image_size": 32},
+    "data": {"near_duplicates": False, "train_joins_pool": False},
+    "pretrain": {"epochs": 15, "batch_size": 128, "check_epochs": 1, "on_collapse": "warn"},
+    "engine": {"device": "cpu", "threads": 1},
+}
+SAME_VIEWS = {"crop": [1.0, 1.0], "jitter_p": 0, "gray_p": 0, "blur_p": 0, "flip_p": 0}
+SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
+    "the same picture twice": ("simclr", {"views": SAME_VIEWS}),
+    "weight decay of 0.1": ("simclr", {"optim": {"weight_decay": 0.1}}),
+    "weight decay of 0.1, MoCo": ("moco", {"optim": {"weight_decay": 0.1}}),
+    "learning rate 50 times too high": ("simsiam", {"optim": {"lr": 3.0}}),
+    "a target that stands still": ("byol", {"momentum": 1.0, "optim": {"weight_decay": 0.1}}),
+}
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+def train(folder: Path, places: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The measured checks of every run: healthy ones of every data set, then the spoilt ones."""
+    asked = [(data, method, seed, "") for data in places for method in METHODS for seed in SEEDS]
+    first = next(iter(places))
+    asked += [(first, method, 0, spoilt) for spoilt, (method, _) in SPOILT.items()]
+    runs = []
+    for data, method, seed, spoilt in asked:
+        print(f"{data}, {method}, seed {seed} {spoilt}", file=sys.stderr)
+        changes = SPOILT[spoilt][1] if spoilt else {}
+        info = _pretrained(folder / data, places[data], method, seed, changes)
+        runs.append({"data": data, "method": method, "seed": seed, "spoilt": spoilt, **_kept(info)})
+    return runs
+
+
+def _pretrained(
+    folder: Path, place: str, method: str, seed: int, changes: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    unlabeled, _, labeled = place.partition(":")
+    here = {
+        "data": {"unlabeled": unlabeled, "labeled": labeled},
+        "methods": {method: dict(changes)},
+        "seeds": [seed],
+    }
+    study = build_study([("alarms", SETTINGS), ("here", here)])
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(study, folder, Store(folder), Engine(study.engine), Silence())
+    return pretrain(run, index(run), method, seed, start(run, seed, "random")).info
+
+
+def _kept(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a check needs, to four digits."""
+    names = ("step", "loss", "gradient_norm", "std_ratio", "mean_cosine", "rankme")
+    names += ("effective_rank", "knn")
+    moments = [m for m in info["history"] if m["effective_rank"] is not None]
+    return {
+        "steps": info["steps"],
+        "knn_random": _short(info["knn_random"]),
+        "loss_floor": info["loss_floor"],
+        "probe": info["probe"],
+        "checks": [[_short(moment[name]) for name in names] for moment in moments],
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return value if value is None or isinstance(value, int) else float(f"{value:.4g}")
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+def checks(run: Mapping[str, Any]) -> Iterator[Check]:
+    """The checks of a run as the watch saw them."""
+    for step, loss, norm, std, cosine, rankme, rank, knn in run["checks"]:
+        yield Check(
+            step=step,
+            loss=loss,
+            std_ratio=std,
+            mean_cosine=cosine,
+            rankme=rankme,
+            effective_rank=rank,
+            dimension=run["probe"]["dimension"],
+            probe_size=run["probe"]["images"],
+            classes=run["probe"]["classes"],
+            grad_norm=norm,
+            loss_floor=run["loss_floor"],
+            knn=knn,
+            knn_random=run["knn_random"],
+        )
+
+
+def replayed(run: Mapping[str, Any]) -> list[Health]:
+    """What the watch says at each check of a run."""
+    per_epoch = run["checks"][0][0]
+    watch = CollapseWatch(
+        warmup_steps=round(min(2 * per_epoch, run["steps"] / 4)), total_steps=run["steps"]
+    )
+    said = []
+    for check in checks(run):
+        watch, health = watch.update(check)
+        said.append(health)
+    return said
+
+
+def warned(run: Mapping[str, Any]) -> str:
+    """What stands in the report: the verdict at the end, or the one that would have stopped it."""
+    said = replayed(run)
+    stopped = [health.verdict for health in said if health.stop]
+    return stopped[0] if stopped else said[-1].verdict
+
+
+def warned_before(run: Mapping[str, Any]) -> bool:
+    """Whether the rule of before warned: one low reading, at any time after the warm-up.
+
+    Low is a rank below the classes, a twentieth of the dimensions, or a quarter of its highest.
+    """
+    every = list(checks(run))
+    judged = [c for c in every if c.step >= min(2 * every[0].step, run["steps"] / 4)]
+    peak = 0.0
+    for check in judged:
+        most, rank = check.largest_rank, check.effective_rank
+        peak = max(peak, rank)
+        if rank < min(most, max(4.0, min(check.classes, 0.5 * most), 0.05 * most)):
+            return True
+        if rank < 0.25 * peak:
+            return True
+    return False
+
+
+def table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """The table of ``alarms.md``."""
+    lines = [
+        "| runs | method | warned before | warned now | k-NN, first to last |",
+        "|---|---|---|---|---|",
+    ]
+    for data in dict.fromkeys(run["data"] for run in runs):
+        for method in METHODS:
+            mine = [r for r in runs if (r["data"], r["method"], r["spoilt"]) == (data, method, "")]
+            now = [warned(run) for run in mine]
+            lines.append(
+                f"| {data} | {method} | {sum(map(warned_before, mine))} of {len(mine)} | "
+                f"{sum(said != 'healthy' for said in now)} of {len(mine)} | {_course(mine)} |"
+            )
+    for run in (run for run in runs if run["spoilt"]):
+        before = "yes" if warned_before(run) else "no"
+        lines.append(
+            f"| {run['spoilt']} | {run['method']} | {before} | {warned(run)} | {_course([run])} |"
+        )
+    return "\n".join(lines)
+
+
+def _course(runs: Sequence[Mapping[str, Any]]) -> str:
+    ends = [(run["knn_random"], run["checks"][-1][-1]) for run in runs]
+    return ", ".join(f"{100 * first:.0f} to {100 * last:.0f}" for first, last in ends)
+
+
+def main() -> None:
+    """Train or judge."""
+    parser = argparse.ArgumentParser(description="False alarms of the watch over pretraining.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    trains = verbs.add_parser("train")
+    trains.add_argument("folder", type=Path)
+    trains.add_argument("places", nargs="+", help="NAME=unlabelled:labelled")
+    verbs.add_parser("judge").add_argument("histories", type=Path)
+    asked = parser.parse_args()
+    if asked.verb == "train":
+        places = dict(place.split("=", 1) for place in asked.places)
+        rows = ",\n".join(json.dumps(run) for run in train(asked.folder, places))
+        print(f"[\n{rows}\n]")
+    else:
+        print(table(json.loads(asked.histories.read_text(encoding="utf8"))))
+
+
+if __name__ == "__main__":
+    main()
