@@ -7,6 +7,7 @@ import pytest
 from made_results import Knobs, build, typed
 
 from headstart.reporting import answer
+from headstart.reporting.sentences import write_comparisons
 from headstart.results import Comparisons
 from headstart.stages.compare.families import Question
 from headstart.stages.compare.findings import findings
@@ -19,7 +20,7 @@ LUCKY = EqualArms(3).with_luck(2)
 def in_the_box(found: Comparisons) -> list[str]:
     """The verdicts that the answer box of a report shows, in its grids and in its sentences."""
     made = typed(build(Knobs(seeds=1, fractions=EqualArms.fractions)))
-    results = made.model_copy(update={"comparisons": found.comparisons})
+    results = made.model_copy(update={"comparisons": write_comparisons(found).comparisons})
     shown = [
         (part["grid"]["rows"], [item for _, items in part["groups"] for item in items])
         for part in answer.verdict(results)["parts"]

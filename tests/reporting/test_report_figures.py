@@ -179,11 +179,12 @@ def test_unknown_methods_get_colours_of_their_own() -> None:
     assert len({palette.shape(method) for method in palette.methods}) == 4
 
 
-def test_save_writes_both_formats_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_save_writes_all_formats_and_leaves_nothing_else(tmp_path: Path) -> None:
     chart = figures.differences(typed(build(Knobs(seeds=1))))
     svg = figures.save(chart, tmp_path / "figures", "differences")
     written = {path.name: path for path in (tmp_path / "figures").iterdir()}
-    assert set(written) == {"differences.svg", "differences.png"}
+    assert set(written) == {"differences.svg", "differences.png", "differences.pdf"}
+    assert written["differences.pdf"].read_bytes().startswith(b"%PDF-")
     assert written["differences.svg"].read_text(encoding="utf-8") == svg
     from PIL import Image
 

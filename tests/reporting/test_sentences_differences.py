@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -79,7 +80,7 @@ UNSURE = replace(
     images_needed=3920,
     seeds_needed=14,
 )
-SCOPE = "(for this dataset, this backbone, 5 seeds, 372 test images)."
+SCOPE = "This holds for this dataset, this backbone, 5 seeds and 372 test images."
 
 
 def mirrored(e):
@@ -91,40 +92,42 @@ def mirrored(e):
 def test_better():
     assert said(SURE) == (
         "better",
-        "SimCLR, fine-tuned: better than supervised, +4.1 points (95 % CI +1.2 to +7.0) " + SCOPE,
+        "Fine-tuned SimCLR beats supervised training: +4.1 points (95 % interval +1.2 to +7.0). "
+        + SCOPE,
     )
 
 
 def test_better_by_a_margin_that_matters():
     verdict, text = said(replace(SURE, low=0.021, low90=0.025))
     assert verdict == "better"
-    assert "(95 % CI +2.1 to +7.0), by a margin you said matters " + SCOPE in text
+    assert "(95 % interval +2.1 to +7.0), more than the 2 points you said matter. " + SCOPE in text
 
 
 def test_better_but_less_than_matters():
     small = replace(SURE, difference=0.01, low=0.002, high=0.019, low90=0.003, high90=0.018)
     assert said(small) == (
         "better",
-        "SimCLR, fine-tuned: better than supervised, +1.0 points (95 % CI +0.2 to +1.9), "
-        "but less than you said matters " + SCOPE,
+        "Fine-tuned SimCLR beats supervised training: +1.0 points (95 % interval +0.2 to +1.9), "
+        "less than the 2 points you said matter. " + SCOPE,
     )
 
 
 def test_worse():
     assert said(mirrored(SURE)) == (
         "worse",
-        "SimCLR, fine-tuned: worse than supervised, −4.1 points (95 % CI −7.0 to −1.2) " + SCOPE,
+        "Fine-tuned SimCLR does worse than supervised training: −4.1 points "
+        "(95 % interval −7.0 to −1.2). " + SCOPE,
     )
     text = said(mirrored(replace(SURE, low=0.021, low90=0.025)))[1]
-    assert "(95 % CI −7.0 to −2.1), by a margin you said matters" in text
+    assert "(95 % interval −7.0 to −2.1), more than the 2 points you said matter" in text
 
 
 def test_no_difference_that_matters():
     same = replace(UNSURE, difference=0.002, low90=-0.011, high90=0.015)
     assert said(same) == (
         "no difference that matters",
-        "No difference that matters between SimCLR, fine-tuned and supervised: +0.2 points "
-        "(90 % CI −1.1 to +1.5), inside the 2 points you said matter " + SCOPE,
+        "No difference that matters between fine-tuned SimCLR and supervised training: +0.2 points "
+        "(90 % interval −1.1 to +1.5), within the 2 points you said matter. " + SCOPE,
     )
     assert said(replace(same, margin=0.015))[0] == "can't tell"
 
@@ -132,47 +135,53 @@ def test_no_difference_that_matters():
 def test_cannot_tell():
     assert said(UNSURE) == (
         "can't tell",
-        "SimCLR, fine-tuned against supervised: can't tell. The data fit anything from −2.0 to "
-        "+5.1 points. To see a 2-point difference you would need about 3,920 test images or 14 "
-        "seeds " + SCOPE,
+        "Too close to call: fine-tuned SimCLR could be anything from 2.0 points worse to 5.1 "
+        "points better than supervised training. About 3,920 test images or about 14 seeds would "
+        "show 2 points. " + SCOPE,
     )
 
 
 def test_cannot_tell_leaves_out_numbers_that_say_nothing():
     only_seeds = said(replace(UNSURE, images_needed=None))[1]
-    assert "about 14 seeds (for" in only_seeds
+    assert "better than supervised training. About 14 seeds would show" in only_seeds
     neither = said(replace(UNSURE, images_needed=300, seeds_needed=None))[1]
-    assert neither.endswith("from −2.0 to +5.1 points " + SCOPE)
+    assert neither.endswith("5.1 points better than supervised training. " + SCOPE)
 
 
 def test_cannot_tell_because_of_several_comparisons():
     text = said(replace(SURE, p_holm=0.06))[1]
-    assert "+1.2 to +7.0 points, but with several comparisons at once that is not enough" in text
+    assert "anything from 1.2 to 7.0 points better than supervised training. By itself" in text
+    assert "but not among so many comparisons. " + SCOPE in text
+    loss = said(mirrored(replace(SURE, p_holm=0.06)))[1]
+    assert "anything from 7.0 to 1.2 points worse than supervised training. By itself" in loss
 
 
 def test_neither_learned_and_no_verdict():
     dull = replace(SURE, learned_a=False, learned_b=False)
-    expected = "Neither SimCLR, fine-tuned nor supervised learned the task " + SCOPE
+    expected = (
+        "Neither fine-tuned SimCLR nor supervised training learned the task: both are no better "
+        "than guessing. " + SCOPE
+    )
     assert said(dull) == ("neither learned", expected)
     assert said(replace(SURE, learned_b=False))[0] == "better"
     invalid = replace(dull, failed_gates=("12 test images are in the pool.", "logits depend on B"))
     verdict, text = said(invalid)
     assert verdict == "no verdict"
     assert text == (
-        "No verdict. This comparison is not valid because 12 test images are in the pool; logits "
-        "depend on B " + SCOPE
+        "No verdict. This comparison is not valid: 12 test images are in the pool; logits depend "
+        "on B. " + SCOPE.replace("This holds for", "It was asked of")
     )
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 4])
 def test_few_seeds_are_marked(seeds):
-    assert f"{seeds} seeds (low power), 372 test images" in said(replace(SURE, seeds=seeds))[1]
+    assert f"{seeds} seeds (few) and 372 test images" in said(replace(SURE, seeds=seeds))[1]
 
 
-def test_one_seed_speaks_of_weights():
+def test_one_seed_speaks_of_these_models():
     assert said(replace(SURE, seeds=1))[1] == (
-        "These weights (SimCLR, fine-tuned): better than these weights (supervised), +4.1 points "
-        "(95 % CI +1.2 to +7.0) (for this dataset, this backbone, 1 seed, 372 test images)."
+        "This fine-tuned SimCLR model beats this supervised model: +4.1 points (95 % interval +1.2 "
+        "to +7.0). This holds for this dataset, this backbone, 1 seed and 372 test images."
     )
 
 
@@ -212,11 +221,11 @@ def test_every_sentence_keeps_the_rules(e):
     assert verdict in get_args(Verdict)
     lower = text.lower()
     assert not any(word in lower for word in ("significant", "p <", "p=", "p-value", "comparable"))
-    assert "for this dataset, this backbone" in text
-    assert ("low power" in text) == (2 <= e.seeds <= 4)
-    assert ("these weights" in lower) == (e.seeds == 1 and verdict != "no verdict")
+    assert "this dataset, this backbone" in text
+    assert ("(few)" in text) == (2 <= e.seeds <= 4)
+    assert ("this supervised model" in lower) == (e.seeds == 1 and verdict != "no verdict")
     assert "method" not in lower
-    assert text.endswith(").")
+    assert re.search(r"this backbone, [\d,]+ seeds?( \(few\))? and [\d,]+ test images?\.$", text)
 
 
 def test_an_area_says_that_it_is_over_all_label_counts():
@@ -225,7 +234,7 @@ def test_an_area_says_that_it_is_over_all_label_counts():
         for name in AreaDifference.model_fields.keys() & Comparison.model_fields.keys()
     }
     area = AreaDifference(**shared, fractions=(0.5, 1.0))
-    assert sentence(area) == "Over all label counts. " + sentence(row(SURE))
+    assert sentence(area) == "Over all amounts of labels, f" + sentence(row(SURE))[1:]
 
 
 @pytest.mark.parametrize(

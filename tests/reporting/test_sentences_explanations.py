@@ -46,44 +46,49 @@ def test_the_background_tells_the_class_by_interval_and_test(
 @pytest.mark.parametrize(
     ("gap", "text"),
     [
-        (ABOVE, "leans on the background (5.0 points lost when it comes from a random class)"),
+        (
+            ABOVE,
+            "leans on the background: it loses 5.0 points when the background comes from a random "
+            "class",
+        ),
         (BELOW, "does better on a random class's background (5.0 points won): not reliance"),
         (
             AROUND,
-            "no reliance on the background could be shown (1.0 points lost, interval includes 0)",
+            "was not shown to lean on the background: it loses 1.0 points when the background "
+            "comes from a random class, and the interval includes 0",
         ),
     ],
 )
 def test_reliance_by_the_interval_of_the_gap(gap: Interval, text: str) -> None:
-    assert reliance(gap) == f"SimCLR, fine-tuned: {text}; the background alone tells it the class"
+    assert reliance(gap) == f"Fine-tuned SimCLR {text}; the background alone tells it the class"
 
 
 def test_images_of_few_groups_are_not_judged() -> None:
-    expected = "SimCLR, fine-tuned: not measured: the images with masks belong to too few groups"
+    expected = "Fine-tuned SimCLR was not measured: the images with masks belong to too few groups"
     assert reliance(NOTHING) == expected
 
 
 @pytest.mark.parametrize(
     ("gap", "text"),
     [
-        (ABOVE, "SimCLR, fine-tuned leans on the background more than MoCo v3, fine-tuned"),
-        (BELOW, "MoCo v3, fine-tuned leans on the background more than SimCLR, fine-tuned"),
-        (NOTHING, "SimCLR, fine-tuned and MoCo v3, fine-tuned: not measured"),
+        (ABOVE, "Fine-tuned SimCLR leans on the background more than fine-tuned MoCo v2"),
+        (BELOW, "Fine-tuned MoCo v2 leans on the background more than fine-tuned SimCLR"),
+        (NOTHING, "Fine-tuned SimCLR and fine-tuned MoCo v2 were not measured"),
         (
             AROUND,
-            "SimCLR, fine-tuned and MoCo v3, fine-tuned: no difference in reliance on the "
+            "Between fine-tuned SimCLR and fine-tuned MoCo v2 no difference in reliance on the "
             "background could be shown",
         ),
     ],
 )
 def test_two_arms_reliance(gap: Interval, text: str) -> None:
     row = BackgroundDifference(arm_a=A, arm_b=B, **gap.model_dump())
-    assert sentence(row) == text.replace("MoCo v3, fine-tuned", B.label)
+    assert sentence(row) == text
 
 
 def test_the_middle_without_an_interval_is_not_measured() -> None:
     row = Centre.model_construct(arm=A, difference=NOTHING)
-    assert sentence(row) == "SimCLR, fine-tuned: not measured"
+    assert sentence(row) == "Fine-tuned SimCLR: not measured"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,7 @@ def test_faithfulness(deletion: Interval, insertion: Interval, text: str) -> Non
     row = Faithfulness.model_construct(
         arm=A, attribution="grad_cam", deletion=deletion, insertion=insertion
     )
-    assert sentence(row) == f"SimCLR, fine-tuned, grad cam: {text}"
+    assert sentence(row) == f"Fine-tuned SimCLR, grad cam: {text}"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +131,7 @@ def test_focus(verdict: Any, groups: int, text: str) -> None:
     row = Focus.model_construct(
         arm=A, attribution="saliency", verdict=verdict, compared=9, compared_groups=groups
     )
-    assert sentence(row) == f"SimCLR, fine-tuned, saliency: {text}"
+    assert sentence(row) == f"By saliency, fine-tuned SimCLR {text}"
 
 
 def test_an_untrained_network_has_no_sentence_of_its_focus() -> None:
@@ -141,7 +146,7 @@ def test_what_is_said_of_likeness_is_what_was_agreed() -> None:
         "maps from this method are not reproducible across seeds; no comparison is possible"
     )
     row = Similarity.model_construct(arm_a=A, arm_b=B, verdict="same")
-    assert sentence(row) == f"{A.label} and {B.label}: look at the same things"
+    assert sentence(row) == "Fine-tuned SimCLR and fine-tuned MoCo v2 look at the same things"
 
 
 def test_a_similarity_without_a_verdict_stays_as_it_is() -> None:

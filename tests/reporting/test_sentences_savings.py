@@ -18,15 +18,18 @@ SAVED = LabelSaving(140, 540.0, 380.0, 860.0, 70, 1400)
 def test_sentence_of_a_saving():
     assert saving_sentence(SAVED, "SimCLR") == (
         "With 10 % of your labels (140), SimCLR does as well as supervised training with about "
-        "540 labels (95 % CI 380–860): it saves roughly 3.9× (2.7–6.1×)."
+        "540 labels (95 % interval 380–860): it saves roughly 3.9× (2.7–6.1×)."
     )
 
 
 def test_sentence_when_the_upper_limit_is_out_of_sight():
     text = saving_sentence(LabelSaving(140, 540.0, 380.0, inf, 70, 1400), "SimCLR")
-    assert "(95 % CI 380 to at least 1,400): it saves roughly 3.9× (2.7× to at least 10.0×)" in text
+    assert (
+        "(95 % interval 380 to at least 1,400): it saves roughly 3.9× (2.7× to at least 10.0×)"
+        in text
+    )
     text = saving_sentence(LabelSaving(140, 150.0, 0.0, 380.0, 70, 1400), "SimCLR")
-    assert "(95 % CI fewer than 70 to 380)" in text
+    assert "(95 % interval fewer than 70 to 380)" in text
     assert "(less than 0.5× to 2.7×)" in text
 
 
@@ -94,7 +97,7 @@ def test_a_row_of_the_results_says_what_the_saving_says(needed, low, high):
         seeds=5,
         n=372,
     )
-    assert sentence(row) == saving_sentence(saving, "SimCLR, fine-tuned,", "supervised")
+    assert sentence(row) == saving_sentence(saving, "fine-tuned SimCLR")
 
 
 def test_a_row_without_the_measured_counts_is_refused():

@@ -7,40 +7,45 @@ says no more than the verdict words do.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from headstart.arms import PROTOCOLS, method_title
-from headstart.reporting import tables, words
+from headstart.reporting import tables, validity, words
 from headstart.results import Comparison, MaskInfo, Results
 
 Context = dict[str, Any]
 
-MANY_SENTENCES = 8
-HEADLINES = {
-    "better": "A head start with {}.",
-    "worse": "Worse than supervised training with {}.",
-    "no difference that matters": "No difference that matters with {}.",
-    "can't tell": "Can't tell for {}.",
-    "neither learned": "Neither model learned the task with {}.",
-    "no verdict": "No verdict for {}.",
-}
+
+def first_screen(results: Results) -> Context:
+    """What is seen before anything else: the headline, what it rests on, and what to do next."""
+    from headstart.reporting.sentences import headline, next_steps  # bring NumPy
+
+    comparisons = tables.against_supervised(results)
+    main, *others = _by_protocol(comparisons) or [[]]
+    said = headline.headline(results, main)
+    return {
+        "headline": words.sentence(said.title) if ". " in said.title else said.title,
+        "deck": said.deck,
+        "frozen": headline.frozen([entry for part in others for entry in part]),
+        "validity": validity.line(results),
+        "failed": any(row.result == "FAIL" for row in results.gates),
+        "scope": _scope(results),
+        "steps": next_steps.next_steps(results, main),
+    }
 
 
 def verdict(results: Results) -> Context:
-    """The answer: a headline, the sentences in three groups, main protocol first, and the scope."""
+    """Every single answer: the sentences in three groups, the main protocol first."""
     comparisons = tables.against_supervised(results)
     return {
-        "headline": _headline(results, comparisons),
-        "parts": [
-            _part(results, part, first=i == 0) for i, part in enumerate(_by_protocol(comparisons))
-        ],
+        "parts": [_part(results, part) for part in _by_protocol(comparisons)],
+        "count": len(comparisons),
         "missing": [
             f"{method_title(method)} was not compared with supervised training. "
             + words.sentence(reason)
             for method, reason in tables.never_compared(results)
         ],
-        "scope": _scope(results),
     }
 
 
@@ -66,44 +71,6 @@ def limits(results: Results) -> list[str]:
     return said + _limits_of_parts(results)
 
 
-def _headline(results: Results, comparisons: Sequence[Comparison]) -> list[str]:
-    """One line in all, or with several amounts of labels one line a method."""
-    parts = _by_protocol(comparisons)
-    if not parts:
-        return ["No answer: no arm was compared with supervised training."]
-    missing = [method_title(method) for method, _ in tables.never_compared(results)]
-    if len(tables.fractions(results)) > 1:
-        return _lines(parts[0]) + [f"{name}: not compared." for name in missing]
-    by_verdict: dict[str, list[str]] = defaultdict(list)
-    for entry in parts[0]:
-        name = method_title(entry.arm_a.method)
-        sure = entry.verdict in ("better", "worse")
-        size = f" ({words.points(entry.difference)} points)" if sure else ""
-        by_verdict[entry.verdict].append(name + size)
-    said = [
-        form.format(words.listed(by_verdict[v])) for v, form in HEADLINES.items() if v in by_verdict
-    ]
-    return [" ".join(said + [f"No comparison for {words.listed(missing)}."] * bool(missing))]
-
-
-def _lines(entries: Sequence[Comparison]) -> list[str]:
-    by_verdict: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        by_verdict[entry.arm_a.method][entry.verdict].append(entry.fraction)
-    return [
-        f"{method_title(method)}: {_verdicts(verdicts)}." for method, verdicts in by_verdict.items()
-    ]
-
-
-def _verdicts(verdicts: Mapping[str, Sequence[float]]) -> str:
-    ordered = [verdict for verdict in HEADLINES if verdict in verdicts]
-    if len(ordered) == 1 and len(verdicts[ordered[0]]) > 1:
-        return f"{ordered[0]} at every amount of labels"
-    shares = {v: [words.percent(f, "{:.3g}") for f in sorted(verdicts[v])] for v in ordered}
-    first, *rest = [f"{verdict} at {words.listed(shares[verdict])}" for verdict in ordered]
-    return ", ".join([f"{first} of the labels", *rest])
-
-
 def _by_protocol(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
     parts: dict[str, list[Comparison]] = defaultdict(list)
     for entry in comparisons:
@@ -111,27 +78,33 @@ def _by_protocol(comparisons: Iterable[Comparison]) -> list[list[Comparison]]:
     return list(parts.values())
 
 
-def _part(results: Results, entries: Sequence[Comparison], *, first: bool) -> Context:
+def _part(results: Results, entries: Sequence[Comparison]) -> Context:
     protocol = entries[0].arm_a.protocol
     several = len(tables.fractions(results)) > 1
     return {
         "title": PROTOCOLS[protocol].heading,
         "groups": [
-            (name, [_item(entry, several) for entry in group])
-            for name, group in tables.grouped(entries).items()
+            (name, _items(group, several)) for name, group in tables.grouped(entries).items()
         ],
         "grid": _grid(entries) if several else None,
-        "folded": len(entries) > MANY_SENTENCES or (several and not first),
-        "count": len(entries),
     }
 
 
-def _item(entry: Comparison, several: bool) -> Context:
-    method = method_title(entry.arm_a.method)
+def _items(entries: Iterable[Comparison], several: bool) -> list[Context]:
+    """One item a sentence; comparisons of which the same is said share it."""
+    by_sentence: dict[str, list[Comparison]] = defaultdict(list)
+    for entry in entries:
+        by_sentence[entry.sentence].append(entry)
+    return [_item(sentence, same, several) for sentence, same in by_sentence.items()]
+
+
+def _item(sentence: str, same: Sequence[Comparison], several: bool) -> Context:
+    methods = dict.fromkeys(method_title(entry.arm_a.method) for entry in same)
+    shares = dict.fromkeys(words.fraction_name(entry.fraction) for entry in same)
     return {
-        "name": "" if method in entry.sentence else method,
-        "fraction": words.fraction_name(entry.fraction) if several else "",
-        "sentence": words.sentence(entry.sentence),
+        "name": words.listed([name for name in methods if name not in sentence]),
+        "fraction": words.listed(list(shares)) if several else "",
+        "sentence": words.sentence(sentence),
     }
 
 
@@ -161,17 +134,17 @@ def _grid_cell(entry: Comparison | None) -> Context | None:
 
 
 def _scope(results: Results) -> str:
-    data = results.data
+    data, seeds = results.data, len(tables.seeds(results))
     encoder = results.study.get("encoder", {}).get("backbone")
     parts = [
-        f"the data set {data.labeled}",
+        f"these {words.plural(len(data.classes), 'class', 'classes')} of images",
         f"the encoder {encoder}" if encoder else "one encoder",
-        words.plural(len(data.classes), "class", "classes"),
-        words.plural(len(tables.seeds(results)), "seed"),
         words.plural(data.counts.test, "test image"),
+        words.plural(seeds, "seed"),
     ]
     metric = words.METRICS[tables.primary_metric(results)]
-    return f"This answer holds for {words.listed(parts)}. Scores are {metric} on the test images."
+    models = "so for these trained models, not for the methods. " if seeds == 1 else ""
+    return f"For {words.listed(parts)}{', ' * bool(models)}{models or '. '}Scores are {metric}."
 
 
 def _about_seeds(seeds: int) -> str:

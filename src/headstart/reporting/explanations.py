@@ -35,7 +35,6 @@ R = TypeVar("R", Similarity, Background, Centre)
 AskedOnce = Faithfulness | Background | Centre
 """Rows about one network of an arm."""
 
-GALLERY_IMAGES = 12
 MEASURES = ("spearman", "ssim", "rmse", "top_iou", "pearson")
 NULLS = ("floor", "shuffled", "edges", "ceiling")
 MAIN = ("finetune", "supervised")  # protocols whose sentences are shown first
@@ -104,7 +103,7 @@ def lines(results: Results) -> list[str]:
 
 def gallery(results: Results) -> Context | None:
     """Rows are images, columns are networks, random weights last; paths still point at files."""
-    images = results.explained[:GALLERY_IMAGES]
+    images = results.explained
     columns = list(dict.fromkeys((a.arm, a.seed) for image in images for a in image.arms))
     if not columns:
         return None
@@ -116,7 +115,9 @@ def gallery(results: Results) -> Context | None:
             arm.label + ("" if seed == first else f", seed {seed}") for arm, seed in columns
         ],
         "rows": [_gallery_row(image, columns, names) for image in images],
-        "more": len(results.explained) - len(images),
+        "more": 0,
+        "attributions": [title(name) for name in names],
+        "classes": list(dict.fromkeys(image.true for image in images)),
         "has_random": any(arm == UNTRAINED for arm, _ in columns),
         "outlined": results.explanations is not None and results.explanations.masks is not None,
     }
@@ -492,8 +493,20 @@ def _gallery_row(
         "true": image.true,
         "chosen": image.chosen,
         "photo": image.photo,
+        "answers": _answers(image),
+        "agree": "yes" if len({a.predicted for a in _learned(image)}) <= 1 else "no",
         "cells": [_gallery_cell(by_column.get(column), image.true, names) for column in columns],
     }
+
+
+def _learned(image: ExplainedImage) -> list[Drawn]:
+    """The networks that learned something, whose answers are worth comparing."""
+    return [arm for arm in image.arms if arm.arm != UNTRAINED]
+
+
+def _answers(image: ExplainedImage) -> str:
+    right = [arm.predicted == image.true for arm in _learned(image)]
+    return "right" if all(right) else "some" if any(right) else "wrong"
 
 
 def _gallery_cell(arm: Drawn | None, true: str, names: Sequence[str]) -> Context | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.arms import BASELINE, MAJORITY, PROTOCOLS, method_title
 from headstart.files import write_bytes
-from headstart.reporting import tables, words
+from headstart.reporting import answer_chart, tables, words
 from headstart.reporting.marks import (
     BAND,
     INK,
@@ -185,12 +185,17 @@ def pretraining_health(results: Results) -> Chart | None:
 
 
 FIGURES: Mapping[str, Callable[[Results], Chart | None]] = {
+    "answer": answer_chart.answer,
+    "answer_narrow": answer_chart.answer_narrow,
     "label_efficiency": label_efficiency,
     "differences": differences,
     "confusion_matrices": confusion_matrices,
     "per_class_recall": per_class_recall,
     "pretraining_health": pretraining_health,
 }
+
+
+SUFFIXES = (".svg", ".png", ".pdf")
 
 
 def svg(chart: Chart) -> str:
@@ -206,13 +211,14 @@ def svg(chart: Chart) -> str:
 
 
 def save(chart: Chart, folder: Path, name: str) -> str:
-    """Write ``<name>.svg`` and ``<name>.png`` (two pixels a point); return the SVG text."""
+    """Write the chart as SVG, PNG (two pixels a point) and PDF; return the SVG text."""
     import vl_convert
 
     drawn = svg(chart)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / f"{name}.svg", drawn.encode())
     write_bytes(folder / f"{name}.png", vl_convert.svg_to_png(drawn, scale=2))
+    write_bytes(folder / f"{name}.pdf", vl_convert.svg_to_pdf(drawn))
     return drawn
 
 

@@ -6,6 +6,8 @@ import base64
 import io
 import re
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 160  # pixels; the gallery shows pictures at most 120 wide
 LIGHT_ENOUGH = 6_000  # bytes; a picture below this is embedded as it is
+ROOM = 2_800_000  # letters of data addresses on one page
+SAMPLE = 24  # pictures that tell how large the others will be
 GROWS, SHRINKS = 1.25, 0.85  # beyond these a figure stops growing, and scrolls
 
 _ELEMENTS = re.compile(r"svg|g|path|rect|line|circle|text|tspan|defs|clipPath|linearGradient|stop")
@@ -30,8 +34,9 @@ def inline_svg(svg: str, name: str, label: str) -> Markup:
     """The drawing as an ``<svg>`` for an HTML page, with ``label`` as its text alternative.
 
     Only drawing elements and attributes are kept, whatever the text holds: no script, no event
-    handler, no address. Ids get ``name`` in front, because several drawings share one page, and
-    are numbered by place, because the renderer counts on across drawings.
+    handler, no address. What a mark tells of itself becomes its tooltip. Ids get ``name`` in
+    front, because several drawings share one page, and are numbered by place, because the renderer
+    counts on across drawings.
     """
     from markupsafe import Markup
 
@@ -50,7 +55,33 @@ def inline_svg(svg: str, name: str, label: str) -> Markup:
     return Markup(ElementTree.tostring(clean, encoding="unicode"))  # noqa: S704
 
 
-def picture_uri(run: Path, relative: str) -> str | None:
+@dataclass(frozen=True)
+class Finish:
+    """How small pictures are made: the longest side in pixels, and WebP's quality.
+
+    Without a quality, small pictures stay as they are and large ones become JPEG.
+    """
+
+    side: int = LONGEST_SIDE
+    quality: int | None = None
+
+
+FINEST = Finish()
+FINISHES = (FINEST, Finish(128, 75), Finish(104, 60), Finish(88, 45))
+"""From the finest to the smallest that still shows where a map is red."""
+
+
+def finish_for(run: Path, pictures: Sequence[str]) -> Finish:
+    """The finest of ``FINISHES`` with which all these pictures fit the page, by a sample."""
+    sample = pictures[:: max(1, len(pictures) // SAMPLE)]
+    for finish in FINISHES[:-1]:
+        sizes = [len(picture_uri(run, one, finish) or "") for one in sample]
+        if sum(sizes) / max(1, len(sizes)) * len(pictures) <= ROOM:
+            return finish
+    return FINISHES[-1]
+
+
+def picture_uri(run: Path, relative: str, finish: Finish = FINEST) -> str | None:
     """The picture as a ``data:`` address, shrunk if it is large; ``None`` if it cannot be shown.
 
     A path that leaves the run's folder, a missing file and a file that is no picture all give
@@ -64,7 +95,7 @@ def picture_uri(run: Path, relative: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            media_type, content = _light(path.read_bytes())
+            media_type, content = _light(path.read_bytes(), finish)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning):
         return None
     except Image.DecompressionBombError:
@@ -72,21 +103,25 @@ def picture_uri(run: Path, relative: str) -> str | None:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
-def _light(content: bytes) -> tuple[str, bytes]:
+def _light(content: bytes, finish: Finish) -> tuple[str, bytes]:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as picture:
         picture.load()
-        small = max(picture.size) <= LONGEST_SIDE and len(content) <= LIGHT_ENOUGH
+        enough = LIGHT_ENOUGH if finish.quality is None else 0
+        small = max(picture.size) <= finish.side and len(content) <= enough
         if small and picture.format in _MEDIA_TYPES:
             return _MEDIA_TYPES[picture.format], content
         flat = picture.convert("RGBA")
         page = Image.new("RGBA", flat.size, "white")
         page.alpha_composite(flat)
-        page.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        page.thumbnail((finish.side, finish.side))
         buffer = io.BytesIO()
-        page.convert("RGB").save(buffer, "JPEG", quality=85)
-    return "image/jpeg", buffer.getvalue()
+        if finish.quality is None:
+            page.convert("RGB").save(buffer, "JPEG", quality=85)
+            return "image/jpeg", buffer.getvalue()
+        page.convert("RGB").save(buffer, "WEBP", quality=finish.quality, method=4)
+    return "image/webp", buffer.getvalue()
 
 
 def _ids(root: ElementTree.Element) -> list[str]:
@@ -100,6 +135,8 @@ def _clean(element: ElementTree.Element, ids: dict[str, str]) -> ElementTree.Ele
         if _ATTRIBUTES.fullmatch(attribute) and not _points_outside(value):
             kept.set(attribute, value)
     kept.text = element.text if kept.tag in ("text", "tspan") else None
+    if element.get("role") == "graphics-symbol" and element.get("aria-label"):
+        ElementTree.SubElement(kept, "title").text = element.get("aria-label")
     for child in element:
         if isinstance(child.tag, str) and _ELEMENTS.fullmatch(_local(child.tag)):
             kept.append(_clean(child, ids))

@@ -1,13 +1,16 @@
 """One page that holds the whole answer, and the same in Markdown.
 
-``report.html`` needs nothing but itself: figures are inline SVG, pictures are data URIs, there is
-no script, and its content security policy lets a browser load nothing else.
+``report.html`` needs nothing but itself: figures are inline SVG, pictures are data URIs, and its
+content security policy lets a browser load nothing and run only the one script that it holds.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,15 +26,18 @@ if TYPE_CHECKING:
 
 
 def write_report(results: Results, run: Path) -> Path:
-    """Write ``report.html``, ``report.md`` and ``figures/*.{svg,png}`` into the run's folder.
+    """Write ``report.html``, ``report.md`` and ``figures/*.{svg,png,pdf}`` into the run's folder.
 
     The pictures of the explained images are read from the run's folder. Every file is written
     whole and moved into place, the page last; the same results give the same bytes. Returns the
     path of the page.
     """
+    from markupsafe import Markup
+
     drawn = _write_figures(results, run / "figures")
     plain = _markdown_environment().get_template("report.md").render(_view(results, drawn))
     write_bytes(run / "report.md", plain.encode())
+    script = resources.files(__package__).joinpath("templates/report.js").read_text("utf8")
     page = (
         environment()
         .get_template("report.html")
@@ -39,11 +45,18 @@ def write_report(results: Results, run: Path) -> Path:
             title=results.title,
             version=results.provenance.headstart,
             sections=list(_sections(results, run)),
+            script=Markup(script),  # noqa: S704 - a file of ours
+            script_hash=_hash(script),
         )
     )
     path = run / "report.html"
     write_bytes(path, page.encode())
     return path
+
+
+def _hash(script: str) -> str:
+    """As a content security policy names the one script that it lets run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ def _write_figures(results: Results, folder: Path) -> list[str]:
             figures.save(chart, folder, name)
             drawn.append(name)
             continue
-        for suffix in (".svg", ".png"):
+        for suffix in figures.SUFFIXES:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
     return drawn
 
@@ -82,6 +95,7 @@ def _view(results: Results, drawn: list[str]) -> dict[str, Any]:
     """What the Markdown report is made of."""
     return {
         "title": results.title,
+        "first": answer.first_screen(results),
         "verdict": answer.verdict(results),
         "limits": answer.limits(results),
         "gates": validity.gates(results),

@@ -24,6 +24,7 @@ def gates(results: Results) -> Context | None:
     if not rows:
         return None
     return {
+        "line": line(results),
         "summary": summary(results),
         "failures": failures(results),
         "failed": any(row.result == "FAIL" for row in rows),
@@ -48,6 +49,30 @@ def summary(results: Results) -> str:
     parts += [f"{counts['FAIL']} fail"] * bool(counts["FAIL"])
     parts += [f"{counts['NOT RUN']} not run"] * bool(counts["NOT RUN"])
     return f"{len(worst)} gates: {', '.join(parts)}"
+
+
+def line(results: Results) -> str:
+    """All gates in one line, with those that fail by name and the arms they fail for."""
+    if not results.gates:
+        return ""
+    counts = {row.gate for row in results.gates}
+    failed: dict[str, tuple[str, list[str]]] = {}
+    for row in results.gates:
+        if row.result == "FAIL":
+            failed.setdefault(row.gate, (row.name, []))[1].append(name(row.arm))
+    unrun = {r.gate for r in results.gates if r.result == "NOT RUN"} - failed.keys()
+    passed = len(counts) - len(failed) - len(unrun)
+    said = [
+        f"All {passed} checks of the comparison pass"
+        if passed == len(counts)
+        else f"{passed} of {len(counts)} checks of the comparison pass"
+    ]
+    said += [f"{words.plural(len(unrun), 'check')} could not be run"] * bool(unrun)
+    said += [
+        f"“{words.capital(title)}” fails for {'; '.join(dict.fromkeys(arms))}"
+        for title, arms in failed.values()
+    ]
+    return ". ".join(said) + "."
 
 
 def failures(results: Results) -> list[str]:

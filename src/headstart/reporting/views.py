@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from headstart.arms import BASELINE, method_title
-from headstart.reporting import tables, words
+from headstart.reporting import answer_chart, tables, words
 from headstart.reporting.answer import detectable
 from headstart.results import Compute, Pretraining, Results
 
@@ -148,7 +148,10 @@ def captions(results: Results) -> dict[str, Context]:
     one = len(tables.fractions(results)) <= 1
     many = len(results.data.classes) > 20
     added = f"Counts are added over {seeds}. " if len(tables.seeds(results)) > 1 else ""
+    answer = _answer_caption(results, one, delta)
     return {
+        "answer": answer,
+        "answer_narrow": answer,
         "label_efficiency": _caption(
             f"The {metric} of every arm" if one else "How the score grows with labels",
             "Marker: mean over seeds. Line: 95 % interval from the test images. Ticks: single "
@@ -185,6 +188,23 @@ def captions(results: Results) -> dict[str, Context]:
             "images get the same representation. A cross marks where a run was stopped.",
         ),
     }
+
+
+def _answer_caption(results: Results, one: bool, delta: str) -> Context:
+    if one:
+        return _caption(
+            "Points gained or lost against supervised training",
+            f"Line: 95 % interval. Grey band: less than {delta} points, which this study calls too "
+            "small to matter.",
+        )
+    said = ["Bands and upright lines: 95 % intervals from the test images."]
+    said += ["Hollow points: no verdict."] * bool(answer_chart.without_verdict(results))
+    said += [
+        "An arrow leads from a pretrained model to as many labels as supervised training needs to "
+        "do as well."
+    ] * answer_chart.saves_labels(results)
+    metric = words.capital(words.METRICS[tables.primary_metric(results)])
+    return _caption(f"{metric} by number of labels", " ".join(said))
 
 
 def _caption(title: str, text: str) -> Context:

@@ -58,6 +58,13 @@ def points(share: float | None) -> str:
     return NONE if share is None else _sign(f"{100 * share:+.1f}")
 
 
+def about_points(share: float | None) -> str:
+    """Points for a headline: 0.041 → ``+4.1``, 0.168 → ``+17``."""
+    if share is None or abs(share) < 0.0995:
+        return points(share)
+    return _sign(f"{100 * share:+.0f}")
+
+
 def points_bracket(low: float | None, high: float | None) -> str:
     """(-0.012, 0.07) → ``[−1.2, +7.0]``; empty where an end is missing."""
     return "" if low is None or high is None else f"[{points(low)}, {points(high)}]"
@@ -114,9 +121,12 @@ def listed(items: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """The text with a capital letter in front and a full stop behind."""
     text = text.strip()
-    if not text:
-        return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    return capital(text) + ("" if text[-1:] in (*".!?", "") else ".")
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter in front."""
+    return text[:1].upper() + text[1:]
 
 
 def shortened(names: Sequence[str], limit: int) -> list[str]:

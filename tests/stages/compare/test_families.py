@@ -136,7 +136,7 @@ def test_the_area_is_the_mean_difference_where_labels_double(found: dict) -> Non
     row = next(r for r in found["area_differences"] if r["arm_a"] == "simclr/finetune")
     assert row["difference"] == pytest.approx(expected)
     assert row["verdict"] == "better"
-    assert row["sentence"].startswith(OVER + "SimCLR, fine-tuned: better than supervised")
+    assert row["sentence"].startswith(OVER + "fine-tuned SimCLR beats supervised training")
     assert row["fractions"] == list(FRACTIONS)
 
 
@@ -193,7 +193,7 @@ def test_a_single_seed_carries_mcnemar_and_several_do_not() -> None:
     only = [int(np.sum(a & ~b)), int(np.sum(b & ~a))]
     assert row["discordant"] == only
     assert row["p_mcnemar"] == mcnemar_midp(*only)
-    assert "these weights" in row["sentence"].lower()
+    assert "this supervised model" in row["sentence"].lower()
     both = world({SUPERVISED: (0.5,), "a/linear": (0.6,)}, fractions=(1.0,))
     row = findings(both, ASKED)["comparisons"][0]
     assert (row["discordant"], row["p_mcnemar"]) == (None, None)

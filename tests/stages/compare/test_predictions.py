@@ -416,7 +416,7 @@ def test_the_command_prints_sentences_and_needs_no_torch(tmp_path: Path) -> None
 
     done = headstart("--predictions", str(b), str(a), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert "These weights (a): better than these weights (b)" in done.stdout
+    assert "This model (a) beats this model (b)" in done.stdout
     assert (tmp_path / "out" / "comparison.json").exists()
     asked = headstart("--predictions", str(b), str(a), "--json")
     assert json.loads(asked.stdout)["comparisons"][0]["verdict"] == "better"

@@ -91,7 +91,7 @@ def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
     looks, leans = rows[OBJECT], rows[SCENE]
     assert looks["accuracy"]["mixed_rand"]["value"] == 1
     assert looks["gap"]["value"] == 0
-    assert "no reliance on the background could be shown" in looks["sentence"]
+    assert "was not shown to lean on the background" in looks["sentence"]
     assert leans["accuracy"]["original"]["value"] == 1
     assert leans["gap"]["low"] > 0.3
     assert leans["skill"]["low"] > 0.5
@@ -104,7 +104,7 @@ def test_who_reads_the_background_is_found_out(tmp_path: Path) -> None:
     assert (str(difference.arm_a), str(difference.arm_b)) == (OBJECT, SCENE)
     assert difference.high is not None
     assert difference.high < 0
-    assert difference.sentence.startswith("SimCLR, fine-tuned leans on the background more")
+    assert difference.sentence.startswith("Fine-tuned SimCLR leans on the background more")
 
 
 def test_too_few_masks_measure_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The answer: what can be said, in sentences, before anything else."""
+"""The answer: a headline with its picture, before anything else."""
 
 from __future__ import annotations
 
@@ -15,5 +15,12 @@ if TYPE_CHECKING:
 
 @section()
 def answer(results: Results, run: Path) -> Markup:
-    """The answer: what can be said, in sentences, before anything else."""
-    return fragment("answer", results, run, verdict=content.verdict(results))
+    """The answer: a headline with its picture, before anything else."""
+    return fragment(
+        "answer",
+        results,
+        run,
+        title=results.title,
+        first=content.first_screen(results),
+        verdict=content.verdict(results),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from headstart.reporting.sentences import names
+from headstart.reporting.words import capital
 from headstart.results import Background, BackgroundDifference, Centre, Interval, NotMeasured
 
 LEVEL = 0.05
@@ -29,14 +31,16 @@ def not_measured(gap: NotMeasured) -> str:
 
 def background(row: Background) -> str:
     """Whether an arm relies on the background; a share of 0.01 is a point."""
+    who = capital(names.arm(row.arm, 0))
     if _side(row.gap) is None or row.gap.value is None:
-        text = "not measured: the images with masks belong to too few groups"
-        return f"{row.arm.label}: {text}"
-    lead = f"{100 * abs(row.gap.value):.1f} points {'lost' if row.gap.value >= 0 else 'won'}"
+        return f"{who} was not measured: the images with masks belong to too few groups"
+    size = f"{100 * abs(row.gap.value):.1f} points"
+    verb = "loses" if row.gap.value >= 0 else "wins"
+    moved = f"it {verb} {size} when the background comes from a random class"
     reliance = {
-        1: f"leans on the background ({lead} when it comes from a random class)",
-        -1: f"does better on a random class's background ({lead}): not reliance",
-        0: f"no reliance on the background could be shown ({lead}, interval includes 0)",
+        1: f"{who} leans on the background: {moved}",
+        -1: f"{who} does better on a random class's background ({size} won): not reliance",
+        0: f"{who} was not shown to lean on the background: {moved}, and the interval includes 0",
     }[_side(row.gap) or 0]
     knows = row.skill_p is not None and row.skill_p < LEVEL and _side(row.skill) == 1
     alone = (
@@ -44,18 +48,20 @@ def background(row: Background) -> str:
         if knows
         else "the background alone tells it nothing that could be shown"
     )
-    return f"{row.arm.label}: {reliance}; {alone}"
+    return f"{reliance}; {alone}"
 
 
 def background_difference(row: BackgroundDifference) -> str:
     """Which of two arms relies on the background more."""
-    a, b = row.arm_a.label, row.arm_b.label
-    return {
-        None: f"{a} and {b}: not measured",
-        1: f"{a} leans on the background more than {b}",
-        -1: f"{b} leans on the background more than {a}",
-        0: f"{a} and {b}: no difference in reliance on the background could be shown",
-    }[_side(row)]
+    a, b = names.arm(row.arm_a, 0), names.arm(row.arm_b, 0)
+    return capital(
+        {
+            None: f"{a} and {b} were not measured",
+            1: f"{a} leans on the background more than {b}",
+            -1: f"{b} leans on the background more than {a}",
+            0: f"between {a} and {b} no difference in reliance on the background could be shown",
+        }[_side(row)]
+    )
 
 
 def centre(row: Centre) -> str:
@@ -66,7 +72,7 @@ def centre(row: Centre) -> str:
         -1: "blurring the border costs the true class more than blurring the middle",
         0: "no difference between blurring the middle and the border could be shown",
     }[_side(row.difference)]
-    return f"{row.arm.label}: {text}"
+    return f"{capital(names.arm(row.arm, 0))}: {text}"
 
 
 def _side(gap: Interval) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from headstart.reporting.sentences import names
+from headstart.reporting.words import capital
 from headstart.results import Faithfulness, Focus, Sanity, Similarity
 from headstart.stats.bootstrap import FEWEST
 from headstart.stats.calibration import Verdict
@@ -27,7 +29,10 @@ def similarity(row: Similarity) -> str | None:
     """Whether two arms look at the same things; None where no verdict was asked for."""
     if row.verdict is None:
         return None
-    return f"{row.arm_a.label} and {row.arm_b.label}: {ALIKE[row.verdict]}"
+    a, b = names.arm(row.arm_a, 0), names.arm(row.arm_b, 0)
+    if row.verdict in ("same", "different"):
+        return f"{capital(a)} and {b} {ALIKE[row.verdict]}"
+    return f"{capital(a)} and {b}: {ALIKE[row.verdict]}"
 
 
 def sanity(row: Sanity) -> str:
@@ -47,14 +52,14 @@ def faithfulness(row: Faithfulness) -> str:
         text = f"better than a random order by {better[0]} only"
     else:
         text = "no better than a random order"
-    return f"{row.arm.label}, {_spaced(row.attribution)}: {text}"
+    return f"{capital(names.arm(row.arm, 0))}, {_spaced(row.attribution)}: {text}"
 
 
 def focus(row: Focus) -> str | None:
     """Whether a network looks at the object more than an untrained one; None for that one."""
     if row.verdict is None:
         return None
-    return f"{row.arm.label}, {_spaced(row.attribution)}: {_focus(row)}"
+    return f"By {_spaced(row.attribution)}, {names.arm(row.arm, 0)} {_focus(row)}"
 
 
 def _focus(row: Focus) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import floor, inf, log10
 from typing import Literal
 
+from headstart.reporting.sentences import names
 from headstart.results import LabelSaving
 from headstart.stats.labels import LabelSaving as Saving
 
@@ -25,9 +26,7 @@ def label_saving(row: LabelSaving) -> str:
         smallest=row.smallest,
         largest=row.largest,
     )
-    name = row.arm_a.label
-    # A name with a comma in it ends with one inside a sentence.
-    return saving_sentence(saving, f"{name}," if ", " in name else name, row.arm_b.label)
+    return saving_sentence(saving, names.arm(row.arm_a, row.seeds), names.arm(row.arm_b, row.seeds))
 
 
 def _labels(count: float | None, censored: Literal["below", "above"] | None) -> float:
@@ -50,7 +49,7 @@ def saving_sentence(saving: Saving, name: str, baseline: str = "supervised train
             f"({_factor(saving, 0)})."
         )
     if saving.needed == inf:
-        limit = f" (95 % CI from {_factor(saving, saving.low)})" if saving.low < inf else ""
+        limit = f" (95 % interval from {_factor(saving, saving.low)})" if saving.low < inf else ""
         return (
             f"{start} better than {baseline} with all {saving.largest:,}: it saves "
             f"{_factor(saving, inf)}{limit}."
@@ -62,7 +61,7 @@ def saving_sentence(saving: Saving, name: str, baseline: str = "supervised train
     factors = _range(_factor(saving, saving.low), _factor(saving, saving.high))
     return (
         f"{start} as well as {baseline} with about {_round(saving.needed)} labels "
-        f"(95 % CI {ends}): {saves} {_times(saving.factor)} ({factors})."
+        f"(95 % interval {ends}): {saves} {_times(saving.factor)} ({factors})."
     )
 
 
@@ -72,12 +71,12 @@ def _at_least(saving: Saving, start: str, baseline: str) -> str:
     if low <= saving.labels:
         return (
             f"{start} about as well as {baseline}: whether it saves labels cannot be told this "
-            f"close to the largest count ({saving.largest:,})."
+            f"close to all labels ({saving.largest:,})."
         )
     return (
         f"{start} as well as {baseline} with at least {_round(low)} labels: it saves at "
-        f"least {_times(low / saving.labels)} (lower end of the 95 % CI; the largest "
-        f"count, {saving.largest:,}, is too close for more)."
+        f"least {_times(low / saving.labels)} (lower end of the 95 % interval; with all "
+        f"{saving.largest:,} labels so near, no more can be said)."
     )
 
 

@@ -1,0 +1,63 @@
+"""What arms are called inside a sentence.
+
+One seed is one trained model a method, and is called so; several seeds speak of the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headstart.arms import BASELINES, Arm, Role, method_title
+from headstart.reporting import words
+
+_MANNER = {"finetune": ("fine-tuned ", ""), "linear": ("", " with a linear head")}
+_MANNER |= {"knn": ("", " with k-NN"), "matched": ("compute-matched ", "")}
+SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def arm(one: Arm, seeds: int) -> str:
+    """``fine-tuned SimCLR``, or with one seed ``this fine-tuned SimCLR model``."""
+    if one in BASELINES:
+        before = _MANNER.get(one.protocol, ("", ""))[0]
+        kind = f"{before}supervised"
+        return f"this {kind} model" if seeds == 1 else f"{kind} training"
+    before, after = _MANNER.get(one.protocol, ("", ""))
+    if seeds != 1:
+        return f"{before}{method_title(one.method)}{after}"
+    return f"this {before}{model(one)}{after}"
+
+
+def model(one: Arm) -> str:
+    """``SimCLR model``, or for longer names ``model from dinov2 weights``."""
+    title = method_title(one.method)
+    if one.role == Role.FOREIGN:
+        return f"model ({title})"
+    return (
+        f"{title} model"
+        if " " not in title or one.role == Role.PRETRAINED
+        else (f"model from {title}")
+    )
+
+
+def baseline(seeds: int) -> str:
+    """What candidates are compared with."""
+    return "the supervised model" if seeds == 1 else "supervised training"
+
+
+def subject(arms: Sequence[Arm], seeds: int) -> str:
+    """Several methods as the subject of a sentence, whatever became of their encoders."""
+    pretrained = [method_title(a.method) for a in arms if a.role == Role.PRETRAINED]
+    others = [a for a in arms if a.role != Role.PRETRAINED]
+    if seeds == 1:
+        parts = [f"the {words.listed(pretrained)} model{'s' * (len(pretrained) > 1)}"]
+        parts = parts * bool(pretrained) + [f"the {model(other)}" for other in others]
+    else:
+        parts = [f"{words.listed(pretrained)} pretraining"] * bool(pretrained)
+        parts += [method_title(other.method) for other in others]
+    return words.listed(parts)
+
+
+def how_many(count: int, singular: str) -> str:
+    """``two comparisons``, ``12 comparisons``: small numbers in words."""
+    number = SMALL[count] if count < len(SMALL) else words.count(count)
+    return f"{number} {singular}{'s' * (count != 1)}"
