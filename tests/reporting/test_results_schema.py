@@ -67,7 +67,7 @@ MUTATIONS: dict[str, tuple[list[str | int], Any]] = {
     "a path out of the run": (["explained", 0, "photo"], "../../etc/passwd"),
     "an absolute path": (["explained", 0, "photo"], "/etc/passwd"),
     "a time that is no time": (["provenance", "started"], "yesterday"),
-    "an unknown quantity": (["pretraining", 0, "history", 0, "rankme"], 3.0),
+    "an unknown quantity": (["pretraining", 0, "history", 0, "rank"], 3.0),
 }
 
 
