@@ -4,12 +4,10 @@
     python docs/studies/alarms.py judge histories.json
 
 ``train`` pretrains four methods on every data set given (NAME=unlabelled:labelled) with three
-seeds, then a few runs that are spoilt on purpose, and prints what was measured at every check.
-``judge`` replays the checks through the rules of today and through those of before, and prints the
+seeds (``--seeds``), then a few runs that are spoilt on purpose, and prints what was measured at
+every check. ``judge`` replays the checks through the rules of today and through those of before, and prints the
 table of ``alarms.md``. A run is finished once; the command goes on where it was stopped.
 """
-
-
 
 from __future__ import annotations
 
@@ -29,11 +27,10 @@ from headstart.stats.collapse import Check, CollapseWatch, Health
 from headstart.store import Store
 
 METHODS = ("moco", "simclr", "simsiam", "byol")
-SEEDS = (0, 1, 2)
 SETTINGS: dict[str, Any] = {
     "encoder": {"backbone": "test_resnet", "image_size": 32},
     "data": {"near_duplicates": False, "train_joins_pool": False},
-    "pretrain": {"epochs": 15, "batch_size": 128, "check_epochs": 1, "on_collapse": "warn"},
+    "pretrain": {"epochs": 40, "batch_size": 64, "check_epochs": 3, "on_collapse": "warn"},
     "engine": {"device": "cpu", "threads": 1},
 }
 SAME_VIEWS = {"crop": [1.0, 1.0], "jitter_p": 0, "gray_p": 0, "blur_p": 0, "flip_p": 0}
@@ -49,9 +46,9 @@ SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
 # --- training ------------------------------------------------------------------------------------
 
 
-def train(folder: Path, places: Mapping[str, str]) -> list[dict[str, Any]]:
+def train(folder: Path, places: Mapping[str, str], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """The measured checks of every run: healthy ones of every data set, then the spoilt ones."""
-    asked = [(data, method, seed, "") for data in places for method in METHODS for seed in SEEDS]
+    asked = [(data, method, seed, "") for data in places for method in METHODS for seed in seeds]
     first = next(iter(places))
     asked += [(first, method, 0, spoilt) for spoilt, (method, _) in SPOILT.items()]
     runs = []
@@ -121,15 +118,17 @@ def checks(run: Mapping[str, Any]) -> Iterator[Check]:
 
 def replayed(run: Mapping[str, Any]) -> list[Health]:
     """What the watch says at each check of a run."""
-    per_epoch = run["checks"][0][0]
-    watch = CollapseWatch(
-        warmup_steps=round(min(2 * per_epoch, run["steps"] / 4)), total_steps=run["steps"]
-    )
+    watch = CollapseWatch(warmup_steps=_warmup(run), total_steps=run["steps"])
     said = []
     for check in checks(run):
         watch, health = watch.update(check)
         said.append(health)
     return said
+
+
+def _warmup(run: Mapping[str, Any]) -> int:
+    """Steps that the watch of these runs did not judge."""
+    return round(run["steps"] / 10)
 
 
 def warned(run: Mapping[str, Any]) -> str:
@@ -144,8 +143,7 @@ def warned_before(run: Mapping[str, Any]) -> bool:
 
     Low is a rank below the classes, a twentieth of the dimensions, or a quarter of its highest.
     """
-    every = list(checks(run))
-    judged = [c for c in every if c.step >= min(2 * every[0].step, run["steps"] / 4)]
+    judged = [check for check in checks(run) if check.step >= _warmup(run)]
     peak = 0.0
     for check in judged:
         most, rank = check.largest_rank, check.effective_rank
@@ -191,11 +189,12 @@ def main() -> None:
     trains = verbs.add_parser("train")
     trains.add_argument("folder", type=Path)
     trains.add_argument("places", nargs="+", help="NAME=unlabelled:labelled")
+    trains.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     verbs.add_parser("judge").add_argument("histories", type=Path)
     asked = parser.parse_args()
     if asked.verb == "train":
         places = dict(place.split("=", 1) for place in asked.places)
-        rows = ",\n".join(json.dumps(run) for run in train(asked.folder, places))
+        rows = ",\n".join(json.dumps(run) for run in train(asked.folder, places, asked.seeds))
         print(f"[\n{rows}\n]")
     else:
         print(table(json.loads(asked.histories.read_text(encoding="utf8"))))

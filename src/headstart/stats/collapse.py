@@ -37,8 +37,10 @@ class Thresholds:
     """or below this share of it,"""
     rank_drop: float = 0.75
     """or when it fell by more than this share from its highest value;"""
-    rank_after: float = 0.5
-    """and only after this share of the steps: early on the ranks of healthy runs are low too;"""
+    late: float = 0.5
+    """and only after this share of the run,"""
+    least_steps: int = 1000
+    """and after so many steps: before, healthy runs have low ranks and know nothing yet;"""
     knn_gain: float = 0.1
     """and only while k-NN has gained less than this share of the way from random weights to 1,"""
     knn_drop: float = 0.1
@@ -128,7 +130,7 @@ class CollapseWatch:
 
     warmup_steps: int = 0
     total_steps: int = 0
-    """Steps of the whole run; 0 where they are not known, and a rank is judged at any time."""
+    """Steps of the whole run; 0 where they are not known."""
     thresholds: Thresholds = field(default_factory=Thresholds)
     constant: int = 0
     at_floor: int = 0
@@ -200,7 +202,7 @@ class CollapseWatch:
     def _low_rank(self, check: Check) -> str:
         """In what the rank is low, or nothing; early in a run nothing is."""
         t, rank, most = self.thresholds, check.effective_rank, check.largest_rank
-        if check.step < t.rank_after * self.total_steps:
+        if not self._late(check):
             return ""
         least = max(t.rank_least, min(check.classes, t.rank_class_cap * most), t.rank_share * most)
         if rank < min(least, most):
@@ -220,8 +222,16 @@ class CollapseWatch:
             return f"k-NN {knn:.3f} fell from {self.peak_knn:.3f}"
         return ""
 
+    def _late(self, check: Check) -> bool:
+        """Whether so much was trained that learning nothing means something."""
+        t = self.thresholds
+        return check.step >= max(t.late * self.total_steps, t.least_steps)
+
     def _flat(self, check: Check) -> str:
+        """That the task is solved and k-NN no better for it, or nothing."""
         if check.knn is None or check.knn_random is None or check.knn > check.knn_random:
+            return ""
+        if not self._late(check):
             return ""
         first = check.loss if self.first_loss is None else self.first_loss
         if first - check.loss < self.thresholds.loss_fall * max(1.0, abs(first)):
