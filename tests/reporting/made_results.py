@@ -619,7 +619,7 @@ def _masks(knobs: Knobs) -> dict[str, Any]:
         "images": 33,
         "approximate": rough,
         "area": 0.31,
-        "warnings": ["33 images have a mask; fewer than 100 say little"],
+        "warnings": ["33 images have a mask; fewer than 50 say little"],
         "overlays": [f"explain/{i}.png" for i in range(knobs.images)] if rough else [],
     }
 

@@ -96,7 +96,7 @@ def test_the_seed_the_masks_and_the_worst_group_are_told(tmp_path: Path) -> None
     results = {**build(Knobs(seeds=1, pretrained=())), "comparisons": []}
     page = write_report(typed(results), tmp_path).read_text(encoding="utf8")
     assert page.count("of seed 0: this holds for these weights") == 2
-    assert "fewer than 100 say little" in page
+    assert "fewer than 50 say little" in page
     assert "group 3, 9 images; at random 45.0\u00a0%, p 0.300" in page
     measured = explained(results).faithfulness
     sentences = explanations.faithfulness(measured)["sentences"]  # type: ignore[index]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.config import Study
 from headstart.stats.background import (
     Answers,
     gap_difference,
@@ -79,7 +80,7 @@ def test_by_hand():
     assert (found.follows, found.expected, found.follows_more.value) == (1, 0, 1)
     assert found.n == 8
     assert found.warnings == (
-        "8 images have a mask; fewer than 100 say little",
+        "8 images have a mask; fewer than 50 say little",
         "2 of 2 classes have fewer than 5 images with a mask",
     )
 
@@ -215,8 +216,15 @@ def test_images_of_few_groups_have_no_interval():
         assert np.isnan([one.low, one.high]).all()
 
 
+def test_the_default_sample_is_not_too_few():
+    images = Study().explain.images
+    assert too_few(np.arange(images) % 9, 9) == ()
+
+
 def test_too_few_by_hand():
-    assert too_few(np.arange(120) % 4, 4) == ()
+    assert too_few(np.arange(50) % 4, 4) == ()
+    (few,) = too_few(np.arange(49) % 4, 4)
+    assert few == "49 images have a mask; fewer than 50 say little"
     assert too_few(np.r_[np.zeros(100, int), 1, 1], 2) == (
         "1 of 2 classes have fewer than 5 images with a mask",
     )
