@@ -40,8 +40,11 @@ def texts(svg: str) -> list[str]:
 @pytest.mark.parametrize("size", SIZES)
 def test_every_figure_is_drawn_whole(size: str) -> None:
     results = build(replace(SIZES[size], pretrained=("simsiam",)))
-    for draw in figures.FIGURES.values():
+    for name, draw in figures.FIGURES.items():
         chart = draw(typed(results))
+        if name == "seeds" and SIZES[size].seeds == 1:
+            assert chart is None
+            continue
         assert chart is not None
         svg = figures.svg(chart)
         root = ElementTree.fromstring(svg)
@@ -70,6 +73,54 @@ def test_lost_arms_and_missing_numbers_are_left_out() -> None:
     for run in results["pretraining"]:
         run["history"] = [dict.fromkeys(m, None) | {"step": 1, "epoch": 1} for m in run["history"]]
     assert {name for name, draw in figures.FIGURES.items() if draw(typed(results))} == set()
+
+
+def test_the_seeds_figure_pairs_each_seed_with_its_own_baseline() -> None:
+    results = build(Knobs(seeds=3))
+    score = {
+        (a["method"], a["protocol"], a["seed"]): a["metrics"]["balanced_accuracy"]
+        for a in results["arms"]
+        if a["metrics"]
+    }
+    spec = figures.seeds(typed(results)).to_dict()
+    rows = [row for rows in spec["datasets"].values() for row in rows if "points" in row]
+    assert len(rows) == 3 * 3  # MoCo v2, SimCLR and BYOL; SimSiam collapsed
+    drawn = sorted(row["points"] for row in rows)
+    gaps = [
+        100 * (score[method, "finetune", seed] - score["supervised", "supervised", seed])
+        for method in ("moco", "simclr", "byol")
+        for seed in range(3)
+    ]
+    assert drawn == pytest.approx(sorted(gaps))
+
+
+def arrows(results: dict) -> list[dict]:
+    spec = figures.FIGURES["answer"](typed(results)).to_dict()
+    return [row for rows in spec["datasets"].values() for row in rows if "needed" in row]
+
+
+def test_an_arrow_of_saved_labels_is_drawn_only_for_a_better_arm() -> None:
+    results = build(Knobs(seeds=3, fractions=(0.1, 0.3, 1.0)))
+    for entry in results["comparisons"]:
+        entry["verdict"] = "better" if entry["arm_a"] == "simclr/finetune" else "can't tell"
+    first = results["label_saving"][0]
+    (arrow,) = arrows(results)
+    assert (arrow["labels"], arrow["needed"]) == (first["labels"], first["needed"])
+    assert arrow["text"] == f"{first['needed'] / first['labels']:.1f}× fewer labels"
+    for entry in results["comparisons"]:
+        entry["verdict"] = "can't tell"
+    assert arrows(results) == []
+
+
+def test_points_without_a_verdict_are_hollow() -> None:
+    results = build(Knobs(seeds=3, fractions=(0.1, 1.0)))
+    for entry in results["comparisons"]:
+        if entry["fraction"] == 1:
+            entry["verdict"] = "no verdict"
+    spec = figures.FIGURES["answer"](typed(results)).to_dict()
+    hollow = [layer for layer in spec["layer"] if layer["mark"].get("fill") == "#FFFFFF"]
+    rows = [row for layer in hollow for row in spec["datasets"][layer["data"]["name"]]]
+    assert {row["name"] for row in rows} == {"MoCo v2", "SimCLR", "BYOL"}
 
 
 def test_the_forest_plot_says_difference_interval_and_verdict_of_every_arm() -> None:

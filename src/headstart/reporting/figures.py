@@ -19,6 +19,7 @@ from headstart.reporting import answer_chart, tables, words
 from headstart.reporting.marks import (
     BAND,
     INK,
+    ON_LIGHT,
     QUIET,
     SHADES,
     Palette,
@@ -99,6 +100,69 @@ def differences(results: Results) -> Chart | None:
     return styled(alt.vconcat(*panels, spacing=14))
 
 
+def seeds(results: Results) -> Chart | None:
+    """Every seed's difference to supervised training with the same seed, beside the interval."""
+    import altair as alt
+
+    known = [entry for entry in tables.against_supervised(results) if _measured(entry)]
+    known = [e for e in known if e.arm_a.protocol == answer_chart.main_protocol(results)]
+    dots = [row for entry in known for row in _seed_rows(results, entry)]
+    if len(tables.seeds(results)) < 2 or not dots:
+        return None
+    styles = Palette.of(results).by_method(list(dict.fromkeys(e.arm_a.method for e in known)))
+    ends = [row["points"] for row in dots] + [
+        100 * end for e in known for end in (e.low, e.high) if end is not None
+    ]
+    pad = 0.05 * (max(ends) - min(ends)) or 1.0
+    scale = alt.Scale(domain=[min(*ends, 0) - pad, max(*ends, 0) + pad], nice=False)
+    fractions = sorted({entry.fraction for entry in known})
+    panels = []
+    for fraction in fractions:
+        title = "points above or below supervised training with the same seed"
+        x = alt.X("points:Q", title=title if fraction == fractions[-1] else None, scale=scale)
+        own = [row for row in dots if row["fraction"] == fraction]
+        y = alt.Y("arm:N", sort=[row["arm"] for row in own], title=None, axis=name_axis())
+        colour = {"color": styles["color"].legend(None)}
+        spans = [_forest_row(entry) for entry in known if entry.fraction == fraction]
+        layers = [
+            alt.Chart(data([{"zero": 0}])).mark_rule(color=QUIET).encode(x="zero:Q"),
+            alt.Chart(data(spans))
+            .mark_rule(strokeWidth=9, opacity=0.18)
+            .encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y, **colour),
+            alt.Chart(data(own))
+            .mark_point(filled=True, size=60, opacity=0.9, aria=True)
+            .encode(x=x, y=y, description="told:N", **colour),
+        ]
+        name = alt.Title(words.fraction_name(fraction), anchor="start")
+        panels.append(alt.layer(*layers, title=name).properties(width=420, height=alt.Step(24)))
+    return styled(alt.vconcat(*panels, spacing=14))
+
+
+def _seed_rows(results: Results, entry: Comparison) -> Rows:
+    """A row a seed that both arms have."""
+    metric = tables.primary_metric(results)
+    scores = {
+        (cell.arm, cell.seed): tables.score_of(cell, metric)
+        for cell in results.arms
+        if cell.label_fraction == entry.fraction and cell.status == "ok"
+    }
+    rows = []
+    for seed in tables.seeds(results):
+        a, b = scores.get((entry.arm_a, seed)), scores.get((entry.arm_b, seed))
+        if a is not None and b is not None:
+            gap = words.points(a - b)
+            rows.append(
+                {
+                    "name": method_title(entry.arm_a.method),
+                    "arm": entry.arm_a.label,
+                    "fraction": entry.fraction,
+                    "points": 100 * (a - b),
+                    "told": f"{entry.arm_a.label}, seed {seed}: {gap}",
+                }
+            )
+    return rows
+
+
 def confusion_matrices(results: Results) -> Chart | None:
     """Row-normalised matrices with counts; with many classes the biggest confusions instead."""
     import altair as alt
@@ -129,7 +193,7 @@ def per_class_recall(results: Results) -> Chart | None:
         return None
     full = list(dict.fromkeys(row["class"] for row in rows))
     short = dict(zip(full, words.shortened(full, 32), strict=True))
-    rows = [{**row, "class": short[row["class"]]} for row in rows]
+    rows = [{**row, "class": short[row["class"]], "told": _recall_told(row)} for row in rows]
     styles = Palette.of(results).by_arm(arms)
     x = alt.X("low:Q", title="recall, with 95 % Wilson interval", **share_scale((0, 1)))
     base = alt.Chart(data(rows)).encode(
@@ -138,8 +202,8 @@ def per_class_recall(results: Results) -> Chart | None:
         color=styles["color"],
     )
     intervals = base.mark_rule(strokeWidth=1.5, opacity=0.7).encode(x=x, x2="high:Q")
-    marks = base.mark_point(filled=True, size=45, opacity=1).encode(
-        x="mean:Q", shape=styles["shape"]
+    marks = base.mark_point(filled=True, size=45, opacity=1, aria=True).encode(
+        x="mean:Q", shape=styles["shape"], description="told:N"
     )
     step = alt.Step(max(9, 28 // len(arms)), **{"for": "offset"})
     return styled(alt.layer(intervals, marks).properties(width=380, height=step))
@@ -189,6 +253,7 @@ FIGURES: Mapping[str, Callable[[Results], Chart | None]] = {
     "answer_narrow": answer_chart.answer_narrow,
     "label_efficiency": label_efficiency,
     "differences": differences,
+    "seeds": seeds,
     "confusion_matrices": confusion_matrices,
     "per_class_recall": per_class_recall,
     "pretraining_health": pretraining_health,
@@ -260,8 +325,8 @@ def _curve_panel(
     styles = Palette.of(results).by_method(shown)
     base = alt.Chart(data(_means(rows))).encode(x=x, color=styles["color"])
     lines = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean:Q", **y))
-    means = base.mark_point(filled=True, size=70, opacity=1).encode(
-        y=alt.Y("mean:Q", **y), shape=styles["shape"]
+    means = base.mark_point(filled=True, size=70, opacity=1, aria=True).encode(
+        y=alt.Y("mean:Q", **y), shape=styles["shape"], description="told:N"
     )
     dots = (
         alt.Chart(data(_seed_scores(rows)))
@@ -288,8 +353,8 @@ def _dots(results: Results, rows: Sequence[tables.ArmSummary]) -> Chart:
     intervals = base.mark_rule(strokeWidth=2, opacity=0.55).encode(
         x=alt.X("low:Q", **x), x2="high:Q"
     )
-    means = base.mark_point(filled=True, size=90, opacity=1).encode(
-        x=alt.X("mean:Q", **x), shape=styles["shape"]
+    means = base.mark_point(filled=True, size=90, opacity=1, aria=True).encode(
+        x=alt.X("mean:Q", **x), shape=styles["shape"], description="told:N"
     )
     seeds = (
         alt.Chart(data(_seed_scores(rows)))
@@ -334,7 +399,9 @@ def _forest(
         .encode(x="low:Q", x2="high:Q"),
         alt.Chart(data([{"zero": 0}])).mark_rule(color=QUIET).encode(x="zero:Q"),
         base.mark_rule(strokeWidth=2.5).encode(x="low:Q", x2="high:Q", color=styles["color"]),
-        base.mark_point(filled=True, size=80, opacity=1).encode(x=x, **styles),
+        base.mark_point(filled=True, size=80, opacity=1, aria=True).encode(
+            x=x, description="told:N", **styles
+        ),
         *(
             base.mark_text(align="left", fontSize=12, color=INK).encode(x=alt.value(at), text=text)
             for at, text in ((300, "text:N"), (418, "verdict:N"))
@@ -350,6 +417,7 @@ def _forest_row(entry: Comparison) -> dict[str, Any]:
         "name": method_title(entry.arm_a.method),
         "arm": entry.arm_a.label,
         "text": f"{words.points(entry.difference)} {ends}",
+        "told": f"{entry.arm_a.label}: {words.points(entry.difference)} {ends}, {entry.verdict}",
         "verdict": entry.verdict,
         **{key: 100 * getattr(entry, key) for key in ("difference", "low", "high")},
     }
@@ -369,13 +437,15 @@ def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | 
         scale=alt.Scale(range=SHADES, domain=[0, 0.5, 1]),
         legend=alt.Legend(format="~%", orient="bottom", gradientLength=180, tickCount=3),
     )
-    cells = base.mark_rect(stroke="white", strokeWidth=1).encode(color=shade)
+    cells = base.mark_rect(stroke="white", strokeWidth=1, aria=True).encode(
+        color=shade, description="told:N"
+    )
     counts = (
         base.transform_filter("datum.n > 0")
         .mark_text(fontSize=11 if size > 28 else 9.5)
         .encode(
             text="n:Q",
-            color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(INK)),
+            color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(ON_LIGHT)),
         )
     )
     title = f"{arm.arm.label} ({words.percent(arm.score)})"
@@ -385,7 +455,13 @@ def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | 
 
 def _cells(arm: tables.ArmSummary, classes: Sequence[str]) -> Rows:
     return [
-        {"true": true, "predicted": predicted, "n": n, "share": n / max(1, sum(counts))}
+        {
+            "true": true,
+            "predicted": predicted,
+            "n": n,
+            "share": n / max(1, sum(counts)),
+            "told": f"{true} called {predicted}: {n} of {sum(counts)}",
+        }
         for true, counts in zip(classes, tables.confusion(arm), strict=True)
         for predicted, n in zip(classes, counts, strict=True)
     ]
@@ -399,7 +475,12 @@ def _confusions(
     pairs = tables.biggest_confusions(arms, BIGGEST_CONFUSIONS)
     names = [f"{classes[true]} → {classes[predicted]}" for true, predicted in pairs]
     rows: Rows = [
-        {"pair": name, "share": share, "arm": arm.arm.label}
+        {
+            "pair": name,
+            "share": share,
+            "arm": arm.arm.label,
+            "told": f"{arm.arm.label}, {name}: {words.percent(share)}",
+        }
         for arm in arms
         for name, share in zip(names, tables.mistake_shares(arm, pairs), strict=True)
     ]
@@ -412,9 +493,10 @@ def _confusions(
     axis = name_axis(labelLimit=340, grid=True)
     chart = (
         alt.Chart(data(rows), title=alt.Title("true class → what it was called", anchor="start"))
-        .mark_point(filled=True, size=80, opacity=0.9)
+        .mark_point(filled=True, size=80, opacity=0.9, aria=True)
         .encode(
             x=x,
+            description="told:N",
             y=alt.Y("pair:N", sort=names, title=None, axis=axis),
             **Palette.of(results).by_arm(arms),
         )
@@ -497,7 +579,8 @@ def _means(summaries: Iterable[tables.ArmSummary]) -> Rows:
     bars = []
     for row in summaries:
         low, high = row.interval.get(row.metric, (row.score, row.score))
-        bars.append({**_named(row), "mean": row.score, "low": low, "high": high})
+        told = answer_chart.score_told(row)
+        bars.append({**_named(row), "mean": row.score, "low": low, "high": high, "told": told})
     return bars
 
 
@@ -516,6 +599,11 @@ def _named(row: tables.ArmSummary) -> dict[str, Any]:
 def _ends(entry: Mapping[str, Any]) -> dict[str, Any]:
     low, high = entry["interval"] or (entry["recall"], entry["recall"])
     return {"class": entry["class"], "mean": entry["recall"], "low": low, "high": high}
+
+
+def _recall_told(row: Mapping[str, Any]) -> str:
+    ends = words.bracket((row["low"], row["high"]))
+    return f"{row['class']}, {row['arm']}: {words.percent(row['mean'])} {ends}"
 
 
 def _reach(results: Results, rows: Sequence[tables.ArmSummary]) -> tuple[float, float]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Rows = list[dict[str, Any]]
 
 INK, QUIET, LINE, BAND = "#1F2328", "#57606A", "#D8DEE4", "#E4EAF0"
+ON_LIGHT = "#1B1F24"
+"""Letters on a light cell, which stay dark where the page is dark."""
 SHADES = ["#F7FBFF", "#6BAED6", "#08306B"]
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.files import write_bytes
-from headstart.reporting import answer, explanations, figures, validity, views
+from headstart.reporting import answer, explanations, figures, paper, safe, validity, views
 from headstart.reporting.sections import SECTIONS
 from headstart.reporting.sections.base import environment
 from headstart.results import Results
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def write_report(results: Results, run: Path) -> Path:
-    """Write ``report.html``, ``report.md`` and ``figures/*.{svg,png,pdf}`` into the run's folder.
+    """Write ``report.html``, ``report.md``, figures, and what a paper needs into the run's folder.
 
     The pictures of the explained images are read from the run's folder. Every file is written
     whole and moved into place, the page last; the same results give the same bytes. Returns the
@@ -35,6 +35,7 @@ def write_report(results: Results, run: Path) -> Path:
     from markupsafe import Markup
 
     drawn = _write_figures(results, run / "figures")
+    paper.write_for_paper(results, run)
     plain = _markdown_environment().get_template("report.md").render(_view(results, drawn))
     write_bytes(run / "report.md", plain.encode())
     script = resources.files(__package__).joinpath("templates/report.js").read_text("utf8")
@@ -123,15 +124,5 @@ def _markdown_environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Markdown has its own marks to escape; `finalize` does
-        finalize=_markdown,
+        finalize=safe.markdown,
     )
-
-
-def _markdown(value: Any) -> Any:
-    """Text that Markdown shows as it is: no emphasis, table cell, link or tag can come of it."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):  # marked safe in the template
-        return value
-    text = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "\\`*_|":
-        text = text.replace(mark, "\\" + mark)
-    return text.replace("](", "]\\(").replace("\r", " ")

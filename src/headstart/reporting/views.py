@@ -154,16 +154,22 @@ def captions(results: Results) -> dict[str, Context]:
         "answer_narrow": answer,
         "label_efficiency": _caption(
             f"The {metric} of every arm" if one else "How the score grows with labels",
-            "Marker: mean over seeds. Line: 95 % interval from the test images. Ticks: single "
-            "seeds."
+            "A marker is the mean over seeds, a line its 95 % interval from the test images, a "
+            "tick one seed."
             if one
-            else "Marker: mean over seeds. Small dots: single seeds. The supervised curve is the "
-            "same in every panel.",
+            else "A marker is the mean over seeds, a small dot one seed. The supervised curve is "
+            "the same in every panel.",
         ),
         "differences": _caption(
             "The difference to supervised training",
-            f"Right of zero, pretraining helped. The grey band marks differences below {delta} "
-            "points, which this study calls too small to matter.",
+            f"Right of zero, pretraining did better. In the grey band, below {delta} points, this "
+            "study calls a difference too small to matter.",
+        ),
+        "seeds": _caption(
+            "Every seed by itself",
+            "A dot is one seed: the pretrained model less the supervised one of the same seed. The "
+            "pale bar is the 95 % interval of the mean. Dots on both sides of zero mean that luck "
+            "decides.",
         ),
         "confusion_matrices": _caption(
             "The twelve biggest confusions" if many else "Which classes are taken for which",
@@ -178,14 +184,14 @@ def captions(results: Results) -> dict[str, Context]:
         ),
         "per_class_recall": _caption(
             "How many of each class are found",
-            "Recall with its 95 % Wilson interval; with several seeds, means of both. Wide lines "
-            "mean few test images.",
+            "Recall of every class with its 95 % interval (Wilson). Long lines mean few test "
+            "images.",
         ),
         "pretraining_health": _caption(
             "Pretraining, watched",
-            "One line a seed. The trivial loss is what the method reaches without learning "
-            "anything about the images. √d · std falls to 0 and the effective rank to 1 when all "
-            "images get the same representation. A cross marks where a run was stopped.",
+            "One line a seed. A network that learns nothing about the images has the trivial loss. "
+            "When all images get the same features, √d · std falls to 0 and the effective rank to "
+            "1. A cross marks where a run was stopped.",
         ),
     }
 

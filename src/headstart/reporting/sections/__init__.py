@@ -18,6 +18,7 @@ SECTIONS: Registry[Section] = Registry(
         "pretraining": "headstart.reporting.sections.pretraining:pretraining",
         "maps": "headstart.reporting.sections.maps:maps",
         "limits": "headstart.reporting.sections.limits:limits",
+        "glossary": "headstart.reporting.sections.glossary:glossary",
         "reproduce": "headstart.reporting.sections.reproduce:reproduce",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -58,8 +59,30 @@ def fragment(name: str, results: Results, run: Path, **values: Any) -> Markup:
         return inline_svg(text, figure, captions[figure]["title"])
 
     drawn = [figure for figure in figures.FIGURES if place(figure).is_file()]
-    shared = {"captions": captions, "drawn": drawn, "svg": svg}
+    shared = {"captions": captions, "drawn": drawn, "svg": svg, "terms": term_links()}
     return _markup(environment().get_template(f"sections/{name}.html"), shared | values)
+
+
+def term_links() -> Callable[[str], Markup]:
+    """Writes texts, escaped; where a known term first stands, it leads to the glossary."""
+    from markupsafe import Markup, escape
+
+    from headstart.reporting.sentences.glossary import TERMS, anchor
+
+    known = {name.lower(): name for name in TERMS}
+    names = "|".join(re.escape(str(escape(name))) for name in sorted(TERMS, key=len, reverse=True))
+    pattern = re.compile(rf"(?<![\w-])({names})(?=s?(?![\w-]))", re.IGNORECASE)
+    met: set[str] = set()
+
+    def link(found: re.Match[str]) -> str:
+        term = known.get(found[0].lower(), "")
+        if not term or term in met:
+            return found[0]
+        met.add(term)
+        meaning = escape(TERMS[term])
+        return f'<a class="term" href="#{anchor(term)}" title="{meaning}">{found[0]}</a>'
+
+    return lambda text: Markup(pattern.sub(link, str(escape(text))))  # noqa: S704
 
 
 @cache
