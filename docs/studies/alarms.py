@@ -6,7 +6,8 @@
 ``train`` pretrains four methods on every data set given (NAME=unlabelled:labelled) with three
 seeds (``--seeds``), then a few runs that are spoilt on purpose, and prints what was measured at
 every check. ``judge`` replays the checks through the rules of today and through those of before,
-and prints the table of ``alarms.md``. A run is finished once; the command goes on where it was stopped.
+and prints the table of ``alarms.md``. What is finished is kept, so the command goes on where it
+was stopped.
 """
 
 from __future__ import annotations

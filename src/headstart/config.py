@@ -411,7 +411,7 @@ def demo() -> dict[str, Any]:
             "simclr": {"optim": {"lr": 1.0, "warmup_epochs": 2}, "temperature": 0.2, **views},
             "simsiam": {"dim": 384, "bottleneck": 96, **views},
         },
-        "pretrain": {"epochs": 30, "batch_size": 64, "check_epochs": 5},
+        "pretrain": {"epochs": 60, "batch_size": 64, "check_epochs": 5},
         "classify": {
             "compute_matched": False,
             "finetune": {
