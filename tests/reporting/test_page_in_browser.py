@@ -1,0 +1,237 @@
+"""The page as a browser shows it: whole, silent, readable by everybody, and nothing overflows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_results import Knobs, build, draw_pictures, typed
+
+from headstart.reporting import words
+from headstart.reporting.page import write_report
+from headstart.reporting.tables import summaries
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_core_python.sync_playwright", reason="axe-core is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+
+LONG = "eine außerordentlich lange Bezeichnung für eine kleine Tasche"
+HOSTILE = ("<img src=x onerror=alert(1)>", "حقيبة يد صغيرة", "=1+1|`*_", LONG[:60])
+ONE_AND_A_HUNDRED = (*HOSTILE, *(f"class {i:02d} of many" for i in range(97)))
+WIDTHS = (390, 768, 1280)
+
+
+def _whole() -> dict[str, Any]:
+    """Several seeds and amounts of labels, masks, and a method that collapsed."""
+    return build(Knobs(seeds=2, fractions=(0.1, 1.0), images=6, pretrained=("moco", "simsiam")))
+
+
+def _many() -> dict[str, Any]:
+    """101 classes with hostile names, one seed, no masks, and names no better elsewhere."""
+    results = build(Knobs(seeds=1, classes=ONE_AND_A_HUNDRED, masks=None, per_class=20, images=4))
+    results["title"] = HOSTILE[0] + LONG
+    results["pretraining"] = results["pretraining"][:1]
+    for rows in (results["arms"], results["comparisons"]):
+        for row in rows:
+            for key in ("method", "arm_a"):
+                if str(row.get(key, "")).startswith("byol"):
+                    row[key] = row[key].replace("byol", LONG[:60].replace(" ", "_"))
+    return results
+
+
+def _two() -> dict[str, Any]:
+    """Two classes, two arms, nothing explained, no pretraining watched, no gates."""
+    results = build(Knobs(seeds=1, classes=("a", "b"), images=0, pretrained=(), collapsed=None))
+    kept = ("supervised/supervised", "simclr/finetune")
+    results["arms"] = [a for a in results["arms"] if f"{a['method']}/{a['protocol']}" in kept]
+    results["comparisons"] = [c for c in results["comparisons"] if c["arm_a"] == kept[1]]
+    results.update(method_pairs=[], gates=[], attribution_similarity=[], explanations=None)
+    return results
+
+
+MADE = {"whole": _whole, "many": _many, "two": _two}
+
+
+@dataclass(frozen=True)
+class Written:
+    results: dict[str, Any]
+    path: Path
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Written]:
+    found = {}
+    for name, make in MADE.items():
+        run = tmp_path_factory.mktemp(name)
+        results = make()
+        draw_pictures(results, run)
+        found[name] = Written(results, write_report(typed(results), run))
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        one = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.fixture(params=MADE)
+def report(request: pytest.FixtureRequest, written: dict[str, Written]) -> Written:
+    return written[request.param]
+
+
+def opened(browser: Any, report: Written, **context: Any) -> Any:
+    """The page, which must neither complain nor ask for anything but itself."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, **context)
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+    page.on(
+        "request",
+        lambda request: (
+            page.complaints.append(request.url[:99])
+            if request.url != report.path.as_uri() and not request.url.startswith("data:")
+            else None
+        ),
+    )
+    page.goto(report.path.as_uri())
+    return page
+
+
+def unfold(page: Any) -> None:
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+
+
+def test_nothing_is_asked_for_complained_of_or_left_undrawn(browser: Any, report: Written) -> None:
+    page = opened(browser, report)
+    unfold(page)
+    assert page.complaints == []
+    figures = page.locator("figure .chart:visible svg")
+    shown = len(list(report.path.parent.glob("figures/*.svg"))) - 1  # one of two widths
+    assert figures.count() == shown
+    for i in range(shown):
+        box = figures.nth(i).bounding_box()
+        assert box["width"] > 150
+        assert box["height"] > 60
+    broken = "[...document.images].filter(one => !one.complete || !one.naturalWidth).length"
+    assert page.evaluate(broken) == 0
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Any, report: Written, scheme: str) -> None:
+    page = opened(browser, report, color_scheme=scheme)
+    unfold(page)
+    asked = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    inside = {"exclude": [["svg *"]]}  # a drawing is one picture with one text
+    found = axe.Axe().run(page, inside, asked)["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser: Any, report: Written, width: int) -> None:
+    page = opened(browser, report)
+    page.set_viewport_size({"width": width, "height": 800})
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        unfold(page)
+    # The first screen's picture needs no scrolling of its own either.
+    chart = page.locator(".front .chart:visible")
+    assert chart.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
+    page.close()
+
+
+def test_the_first_screen_holds_headline_picture_checks_scope_and_next_steps(
+    browser: Any, written: dict[str, Written]
+) -> None:
+    page = opened(browser, written["whole"])
+    for selector in ("h1", ".front svg >> nth=0", ".facts .fails", ".facts ol"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] + box["height"] <= 900, selector
+    page.close()
+
+
+def test_tooltips_say_the_numbers_of_the_results(browser: Any, written: dict[str, Written]) -> None:
+    page = opened(browser, written["whole"])
+    marks = page.locator("#answer .chart.wide [data-told]")
+    told = {marks.nth(i).get_attribute("data-told") for i in range(marks.count())}
+    rows = [
+        row
+        for row in summaries(typed(written["whole"].results))
+        if row.score is not None
+        and str(row.arm) in ("supervised/supervised", "random/linear", "simclr/finetune")
+    ]
+    assert len(rows) == 6
+    for row in rows:
+        ends = words.bracket(row.interval["balanced_accuracy"])
+        score = f"{words.percent(row.mean['balanced_accuracy'])} {ends}"
+        assert f"{row.arm.label}, {words.plural(row.labels, 'label')}: {score}" in told
+    marks.last.hover()
+    assert page.locator(".tip").inner_text() == marks.last.get_attribute("data-told")
+    page.close()
+
+
+def test_the_gallery_is_filtered_and_switched_from_the_keyboard(
+    browser: Any, written: dict[str, Written]
+) -> None:
+    page = opened(browser, written["whole"])
+    gallery = page.locator("[data-gallery]")
+    rows = gallery.locator("tbody tr:visible")
+    images = written["whole"].results["explained"]
+    assert rows.count() == len(images) == 6
+    maps = gallery.locator("tbody tr >> nth=0 >> [data-map]:visible img")
+    assert maps.count() == 4
+    assert all("saliency" in str(maps.nth(i).get_attribute("alt")) for i in range(4))
+    gallery.locator(".roll").focus()
+    page.keyboard.press("2")
+    assert "Integrated Gradients" in str(maps.first.get_attribute("alt"))
+    gallery.locator("[name=class]").select_option(label="clutch")
+    assert rows.count() == sum(image["true"] == "clutch" for image in images)
+    assert f"{rows.count()} of 6 images" in gallery.locator("output").inner_text()
+    gallery.locator("[name=class]").select_option(value="")
+    trained = [[a for a in i["arms"] if a["arm"] != "random/linear"] for i in images]
+    right = [
+        all(a["predicted"] == i["true"] for a in t) for i, t in zip(images, trained, strict=True)
+    ]
+    gallery.locator("[name=answers]").select_option(value="right")
+    assert rows.count() == sum(right)
+    gallery.locator("[name=answers]").select_option(value="")
+    agree = [len({a["predicted"] for a in t}) == 1 for t in trained]
+    gallery.locator("[name=agree]").select_option(value="yes")
+    assert rows.count() == sum(agree)
+    page.close()
+
+
+def test_print_opens_everything_and_cuts_nothing(browser: Any, report: Written) -> None:
+    page = opened(browser, report)
+    page.set_viewport_size({"width": 690, "height": 900})  # A4 within its margins
+    page.emulate_media(media="print")
+    closed = page.locator("details:not([open])").count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    assert not page.locator("nav").is_visible()
+    wide = """[...document.querySelectorAll('table, svg, pre')]
+        .filter(one => one.getClientRects().length && one.getBoundingClientRect().right > 691)
+        .map(one => one.outerHTML.slice(0, 200))"""
+    assert page.evaluate(wide) == []
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details:not([open])").count() == closed
+    page.close()
+
+
+def test_the_page_is_whole_without_its_script(browser: Any, written: dict[str, Written]) -> None:
+    page = opened(browser, written["whole"], java_script_enabled=False)
+    assert page.complaints == []
+    gallery = page.locator("[data-gallery]")
+    assert not gallery.locator("form").is_visible()
+    assert gallery.locator("tbody tr >> nth=0 >> [data-map]:visible").count() == 4 * 2
+    page.close()
