@@ -41,9 +41,15 @@ def test_runs_whose_knn_rises_are_left_alone(alarms: ModuleType) -> None:
 
 
 def test_long_runs_that_taught_knn_nothing_are_warned_of(alarms: ModuleType) -> None:
-    sick = [run for run in RUNS if not learned(run)]
+    sick = [run for run in RUNS if not learned(run) and not run["spoilt"]]
     assert len(sick) >= 3
     assert all(alarms.warned(run) != "healthy" for run in sick)
+
+
+def test_what_was_spoilt_is_seen_but_for_views_that_are_the_same(alarms: ModuleType) -> None:
+    said = {run["spoilt"]: alarms.warned(run) for run in RUNS if run["spoilt"]}
+    assert said["weight decay of 0.1"] == "dimensional"
+    assert said["the same picture twice"] == "healthy"  # a known gap: alarms.md says so
 
 
 def test_the_page_holds_the_table_of_the_script(alarms: ModuleType) -> None:

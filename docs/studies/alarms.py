@@ -165,6 +165,8 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
     for data in dict.fromkeys(run["data"] for run in runs):
         for method in METHODS:
             mine = [r for r in runs if (r["data"], r["method"], r["spoilt"]) == (data, method, "")]
+            if not mine:
+                continue
             now = [warned(run) for run in mine]
             lines.append(
                 f"| {data} | {method} | {sum(map(warned_before, mine))} of {len(mine)} | "
