@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-seeds test check slow kills audit bench picture clean
+.PHONY: demo demo-seeds test check slow kills audit bench picture screenshots clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -46,6 +46,10 @@ bench: .venv/.installed-test  ## the figures of benchmarks/README.md, on a CPU
 
 picture:  ## draw docs/architecture.svg from the source
 	$(PYTHON) docs/architecture.py
+
+RUN ?= runs/demo/bags
+screenshots: .venv/.installed-test  ## pictures of the report of RUN, into runs/screenshots
+	$(BIN)/python docs/screenshots.py $(RUN) runs/screenshots
 
 clean:  ## forget the environment and the runs
 	rm -rf .venv runs

@@ -334,6 +334,28 @@ def test_large_pictures_are_shrunk_and_small_ones_kept(tmp_path: Path) -> None:
     assert base64.b64decode(kept.partition(",")[2]) == (tmp_path / "small.png").read_bytes()
 
 
+def test_pictures_that_find_no_room_are_made_smaller_then_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = {**build(replace(ONE, images=6)), "pretraining": [], "comparisons": []}
+    draw_pictures(results, tmp_path)
+    whole = write(results, tmp_path)
+    pictures = [str(a["src"]) for tag, a in whole.elements if tag == "img"]
+    assert len(pictures) == 6 * 9
+    room = sum(map(len, pictures)) // 3
+    monkeypatch.setattr("headstart.reporting.inline.ROOM", room)
+    monkeypatch.setattr("headstart.reporting.sections.maps.ROOM", room)
+    smaller = [str(a["src"]) for tag, a in write(results, tmp_path).elements if tag == "img"]
+    assert len(smaller) == 6 * 9
+    assert sum(map(len, smaller)) < room
+    room = sum(map(len, smaller)) // 2
+    monkeypatch.setattr("headstart.reporting.sections.maps.ROOM", room)
+    page = write(results, tmp_path)
+    shown = sum(tag == "img" for tag, _ in page.elements) // 9
+    assert 0 < shown < 6
+    assert f"{6 - shown} more images are in the run's folder" in page.text
+
+
 def test_a_link_out_of_the_run_is_not_followed(tmp_path: Path) -> None:
     from PIL import Image
 

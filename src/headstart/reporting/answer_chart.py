@@ -35,7 +35,7 @@ class Size:
     """Whether the names stand at the ends of the lines, or in a legend."""
 
 
-WIDE = Size(width=440, height=290, name=24, beside=True)
+WIDE = Size(width=440, height=310, name=24, beside=True)
 NARROW = Size(width=285, height=250, name=22, beside=False)
 
 

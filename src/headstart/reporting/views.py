@@ -204,7 +204,7 @@ def _answer_caption(results: Results, one: bool, delta: str) -> Context:
             "small to matter.",
         )
     said = ["Bands and upright lines: 95 % intervals from the test images."]
-    said += ["Hollow points: no verdict."] * bool(answer_chart.without_verdict(results))
+    said += ["Hollow markers: no verdict."] * bool(answer_chart.without_verdict(results))
     said += [
         "An arrow leads from a pretrained model to as many labels as supervised training needs to "
         "do as well."
