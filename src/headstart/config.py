@@ -387,13 +387,14 @@ def quick() -> dict[str, Any]:
 def demo() -> dict[str, Any]:
     """What ``headstart demo`` runs: SimCLR and SimSiam, a ResNet of 0.4 million weights at 32 px.
 
-    Many images and few labels: 4,000 generated photos to pretrain on for 30 epochs, six labels a
+    Many images and few labels: 4,000 generated photos to pretrain on for 60 epochs, six labels a
     class to train on and two to choose with. Every arm that is trained end to end is trained until
-    longer training helps no more. The views turn colours far and crop little: colour tells nothing
+    longer training helps no more, which takes more time than pretraining does. The views turn colours far and crop little: colour tells nothing
     of a bag's class, its outline does. SimCLR's learning rate is that of a short run; SimSiam has
     its published settings for small images, which are meant for many more epochs.
 
-    Costs about five minutes on two CPU cores, in two processes; DEMO_COST.
+    Costs 1,120 s of processor time in two processes: 20 minutes were measured on two CPU cores that
+    were busy with other work.
     """
     view = {
         "crop": [0.4, 1.0],

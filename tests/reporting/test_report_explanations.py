@@ -87,7 +87,7 @@ def test_networks_without_a_map_are_named_with_the_reason() -> None:
     networks[1]["reasons"] = ["the network's scores are not finite"]
     first, second = (Arm.parse(network["arm"]).label for network in networks[:2])
     assert explanations.explanations(typed(results))["lacking"] == [  # type: ignore[index]
-        f"Grad-CAM: of 33 images without a map: 4 for {first} (seed 0).",
+        f"Grad-CAM, 33 images, without a map: 4 for {first} (seed 0).",
         f"No map for {second} (seed 0): the network's scores are not finite.",
     ]
 
@@ -95,7 +95,7 @@ def test_networks_without_a_map_are_named_with_the_reason() -> None:
 def test_the_seed_the_masks_and_the_worst_group_are_told(tmp_path: Path) -> None:
     results = {**build(Knobs(seeds=1, pretrained=())), "comparisons": []}
     page = write_report(typed(results), tmp_path).read_text(encoding="utf8")
-    assert page.count("of seed 0: this holds for these weights") == 2
+    assert page.count("(seed 0): this holds for these models") == 2
     assert "fewer than 50 say little" in page
     assert "group 3, 9 images; at random 45.0\u00a0%, p 0.300" in page
     measured = explained(results).faithfulness
@@ -143,9 +143,9 @@ def test_focus_is_one_sentence_a_verdict() -> None:
         row["verdict"] = given.get(row["arm"], row["verdict"])
     sentences = explanations.focus(explained(results).focus)[0]["sentences"]
     assert sentences == [
-        "Saliency: looking at the object more than an untrained network does: SimCLR, fine-tuned.",
-        "Saliency: looking at the object less than an untrained network does: supervised.",
-        "Saliency: looking at the object no more than an untrained network does, as far as these "
+        "By saliency, these look at the object more than an untrained network: SimCLR, fine-tuned.",
+        "By saliency, these look at the object less than an untrained network: supervised.",
+        "By saliency, these look at the object no more than an untrained network, as far as these "
         "images can tell: MoCo v2, fine-tuned.",
     ]
 

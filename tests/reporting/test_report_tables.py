@@ -97,7 +97,7 @@ def test_limits_speak_of_the_seeds_there_were(seeds: int) -> None:
     said = " ".join(answer.limits(typed(build(Knobs(seeds=seeds)))))
     assert ("One seed." if seeds == 1 else f"{seeds} seeds.") in said
     assert ("That is few" in said) == (seeds == 3)
-    assert "pictures with the background exchanged are the stronger evidence" in said
+    assert "Pictures with an exchanged background are stronger evidence" in said
     unmasked = " ".join(answer.limits(typed(build(Knobs(seeds=seeds, masks=None)))))
     assert "No object masks were used" in unmasked
     assert "SimSiam did not finish" in said

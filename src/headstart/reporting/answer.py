@@ -184,8 +184,8 @@ def _about_masks(masks: MaskInfo) -> str:
     """What masks leave open."""
     rough = "The masks are boxes, so all that rests on them is approximate. " * masks.approximate
     return (
-        f"{rough}A share of attribution on the object is no proof of what a model uses: pictures "
-        "with the background exchanged are the stronger evidence, and these are cut and pasted."
+        f"{rough}Attribution on the object does not prove what a model uses. Pictures with an "
+        "exchanged background are stronger evidence, though they are cut and pasted."
     )
 
 

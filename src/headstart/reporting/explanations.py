@@ -48,8 +48,8 @@ SHORT = {
     "no_maps": "too few maps",
 }
 NO_CEILING = (
-    "Whether two arms look at the same things can't be told: no ceiling. It needs two seeds "
-    "(--seeds 0,1), as only the likeness of two seeds of one arm shows how alike maps can be."
+    "Whether two arms look at the same things can't be told from one seed. It takes two "
+    "(--seeds 0,1): only two seeds of one arm show how alike maps can be."
 )
 
 
@@ -226,9 +226,9 @@ def _about(explained: Explanations) -> str:
     seeds = words.listed([str(seed) for seed in explained.seeds])
     which = "seed " + seeds if len(explained.seeds) == 1 else "seeds " + seeds
     return (
-        f"{words.plural(explained.images, 'test image')}, drawn evenly from all classes; every "
-        f"arm's network of {which} with the most labels. Explained is the score of the true class, "
-        "the same for every network."
+        f"{words.plural(explained.images, 'test image')}, drawn evenly from all classes, were "
+        f"explained for every arm's network with the most labels ({which}). A map always explains "
+        "the score of the true class."
     )
 
 
@@ -245,7 +245,7 @@ def _lacking(explained: Explanations) -> list[str]:
         ]
         if missing:
             images = words.plural(explained.images, "image")
-            lines.append(f"{_named(name)}: of {images} without a map: {'; '.join(missing)}.")
+            lines.append(f"{_named(name)}, {images}, without a map: {'; '.join(missing)}.")
     reasons = [(_network(network), why) for network in networks for why in network.reasons]
     return lines + [words.sentence(f"No map for {name}: {why}") for name, why in reasons]
 
@@ -256,7 +256,7 @@ def _network(row: ExplainedNetwork) -> str:
 
 def _weights(rows: Sequence[AskedOnce]) -> str:
     """What was asked of one network an arm holds for that network."""
-    return f"One network an arm was asked, of {_seeds(rows)}: this holds for these weights."
+    return f"One network of each arm was asked ({_seeds(rows)}): this holds for these models."
 
 
 def _seeds(rows: Sequence[AskedOnce]) -> str:
@@ -355,7 +355,7 @@ def _sanity(row: Sanity) -> str:
     if row.complexity.value is not None:
         more = words.percent(abs(row.complexity.value))
         way = "more" if row.complexity.value >= 0 else "less"
-        ends += f"; under random weights maps are {more} {way} complex"
+        ends += f"; an untrained network's maps are {more} {way} complex"
     return words.sentence(f"{name}: {row.sentence}{ends}")
 
 
@@ -372,8 +372,9 @@ def _faithful_sentence(name: str, rows: Sequence[Faithfulness]) -> str:
         for gaps in ([row.deletion for row in own], [row.insertion for row in own])
     ]
     return (
-        f"{_named(name)}: better than a random order for {better[0]} of {len(own)} trained arms by "
-        f"deletion, for {better[1]} by insertion ({_seeds(own or rows)})."
+        f"{_named(name)} finds what matters better than chance for {better[0]} of {len(own)} "
+        f"trained arms by taking parts away, for {better[1]} by bringing them back "
+        f"({_seeds(own or rows)})."
     )
 
 
@@ -400,16 +401,17 @@ def _focus_sentences(name: str, rows: Sequence[Focus]) -> list[str]:
         if row.verdict:
             groups[row.verdict].append(row.arm.label)
     more = {
-        "more": "more than an untrained network does",
-        "less": "less than an untrained network does",
-        "no more": "no more than an untrained network does, as far as these images can tell",
+        "more": "look at the object more than an untrained network",
+        "less": "look at the object less than an untrained network",
+        "no more": "look at the object no more than an untrained network, as far as these images "
+        "can tell",
     }
     return [
-        f"{_named(name)}: looking at the object {more[verdict]}: {'; '.join(groups[verdict])}."
+        f"By {title(name)}, these {more[verdict]}: {'; '.join(groups[verdict])}."
         for verdict in more
         if verdict in groups
     ] + [
-        f"{_named(name)}: not measured for {'; '.join(a)}."
+        f"By {title(name)}, this was not measured for {'; '.join(a)}."
         for v, a in groups.items()
         if v not in more
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
-@section("Checks", "May it be believed?")
+@section("Checks", "Can you trust it?")
 def validity(results: Results, run: Path) -> Markup | None:
     """May this be believed: the checks of the comparison itself."""
     gates = checks.gates(results)

@@ -19,7 +19,7 @@ ALIKE: dict[Verdict, str] = {
     "no_maps": "can't tell: too few images have a map from every network",
 }
 SANITY = {
-    None: "not run: it needs two seeds and their maps",
+    None: "not tested: that takes two seeds with maps",
     True: "the maps depend on what the network learned",
     False: "insensitive: the maps are as alike under random weights as across two seeds",
 }
