@@ -390,8 +390,9 @@ def demo() -> dict[str, Any]:
     Many images and few labels: 4,000 generated photos to pretrain on for 60 epochs, six labels a
     class to train on and two to choose with. Every arm that is trained end to end is trained until
     longer training helps no more, which takes more time than pretraining does. The views turn
-    colours far and crop little: colour tells nothing of a bag's class, its outline does. SimCLR's learning rate is that of a short run; SimSiam has
-    its published settings for small images, which are meant for many more epochs.
+    colours far and crop little: colour tells nothing of a bag's class, its outline does. SimCLR's
+    learning rate is that of a short run; SimSiam has its published settings for small images, which
+    are meant for many more epochs, and narrower heads.
 
     Costs 1,120 s of processor time in two processes: 20 minutes were measured on two CPU cores that
     were busy with other work.
