@@ -136,6 +136,24 @@ def test_training_that_had_not_ended_is_the_headline_where_it_is_the_answer() ->
     assert said["steps"][0].command == "--set classify.finetune.max_lengthening=64"
 
 
+@pytest.mark.parametrize(
+    ("arm", "status", "reason", "said"),
+    [
+        ("simclr/finetune", "collapsed", "std ratio 0", "SimCLR pretraining collapsed"),
+        ("simclr/finetune", "failed", "training failed: x", "training of fine-tuned SimCLR failed"),
+        ("supervised/supervised", "failed", "training failed: x", "supervised training failed"),
+    ],
+)
+def test_a_lost_arm_is_the_headline_where_it_is_the_answer(
+    arm: str, status: str, reason: str, said: str
+) -> None:
+    def change(entry: dict[str, Any]) -> None:
+        lost = {"arm": arm, "fraction": 1.0, "seed": 0, "status": status, "reason": reason}
+        entry.update(verdict="no verdict", lost=lost)
+
+    assert first(Knobs(), change)["headline"] == f"No verdict: {said}"
+
+
 def test_the_headline_follows_the_fine_tuned_arms_and_counts_the_others() -> None:
     def change(entry: dict[str, Any]) -> None:
         entry["verdict"] = "worse" if entry["arm_a"].endswith("linear") else "better"

@@ -268,12 +268,12 @@ def _short(verdict: Verdict, rows: Sequence[Comparison], known: Sequence[float])
 def _reasons(row: Comparison) -> list[str]:
     """Reasons but for training that had not ended, in plain words."""
     if row.lost is not None:
-        who = (
-            _trained(row.lost.arm, 2)
-            if row.lost.arm in BASELINES
-            else (f"{method_title(row.lost.arm.method)} pretraining")
-        )
-        return [f"{who} {'collapsed' if row.lost.status == 'collapsed' else 'failed'}"]
+        arm, ended = row.lost.arm, "collapsed" if row.lost.status == "collapsed" else "failed"
+        if arm in BASELINES:
+            return [f"{names.arm(arm, 2)} {ended}"]
+        if row.lost.reason.startswith("training"):
+            return [f"training of {names.arm(arm, 2)} {ended}"]
+        return [f"{method_title(arm.method)} pretraining {ended}"]
     if not row.reasons:
         return []
     return [

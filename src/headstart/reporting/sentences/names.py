@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headstart.arms import BASELINES, Arm, Role, method_title
+from headstart.arms import BASELINES, Arm, Origin, Role, method_title
 from headstart.reporting import words
 
 _MANNER = {"finetune": ("fine-tuned ", ""), "linear": ("", " with a linear head")}
@@ -17,26 +17,26 @@ SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "
 
 def arm(one: Arm, seeds: int) -> str:
     """``fine-tuned SimCLR``, or with one seed ``this fine-tuned SimCLR model``."""
+    before, after = _MANNER.get(one.protocol, ("", ""))
     if one in BASELINES:
-        before = _MANNER.get(one.protocol, ("", ""))[0]
         kind = f"{before}supervised"
         return f"this {kind} model" if seeds == 1 else f"{kind} training"
-    before, after = _MANNER.get(one.protocol, ("", ""))
-    if seeds != 1:
-        return f"{before}{method_title(one.method)}{after}"
-    return f"this {before}{model(one)}{after}"
+    if seeds == 1:
+        return f"this {before}{model(one)}{after}"
+    if one.role in (Role.GIVEN, Role.FROZEN):  # weights, of which nobody would say that they learn
+        return f"the {before}{model(one)}{after}"
+    return f"{before}{method_title(one.method)}{after}"
 
 
 def model(one: Arm) -> str:
-    """``SimCLR model``, or for longer names ``model from dinov2 weights``."""
-    title = method_title(one.method)
+    """``SimCLR model``, ``SimCLR model continued from x weights``, ``model from x weights``."""
+    origin = Origin.parse(one.method)
     if one.role == Role.FOREIGN:
-        return f"model ({title})"
-    return (
-        f"{title} model"
-        if " " not in title or one.role == Role.PRETRAINED
-        else (f"model from {title}")
-    )
+        return f"model ({one.method})"
+    if one.role in (Role.GIVEN, Role.FROZEN):
+        return f"model from {origin.title}"
+    further = f" continued from {origin.start} weights" if origin.start else ""
+    return f"{method_title(origin.method)} model{further}"
 
 
 def baseline(seeds: int) -> str:
@@ -53,8 +53,13 @@ def subject(arms: Sequence[Arm], seeds: int) -> str:
         parts = parts * bool(pretrained) + [f"the {model(other)}" for other in others]
     else:
         parts = [f"{words.listed(pretrained)} pretraining"] * bool(pretrained)
-        parts += [method_title(other.method) for other in others]
+        parts += [_from(other) for other in others]
     return words.listed(parts)
+
+
+def _from(one: Arm) -> str:
+    title = method_title(one.method)
+    return f"starting from {title}" if one.role in (Role.GIVEN, Role.FROZEN) else title
 
 
 def how_many(count: int, singular: str) -> str:
