@@ -53,6 +53,14 @@ def test_a_gain_at_every_amount_is_one_sentence_with_its_range() -> None:
     )
 
 
+def test_a_gain_too_small_to_matter_is_said_to_be_small() -> None:
+    def change(entry: dict[str, Any]) -> None:
+        entry.update(verdict="better", difference=0.01, low=0.002, high=0.019)
+
+    said = first(Knobs(), change)["headline"]
+    assert said.endswith(": +1.0 points, less than the 2 that matter")
+
+
 def test_one_seed_speaks_of_models_and_several_of_pretraining() -> None:
     def change(entry: dict[str, Any]) -> None:
         entry["verdict"] = "better" if entry["arm_a"] == "simclr/finetune" else "can't tell"

@@ -175,6 +175,8 @@ def test_tooltips_say_the_numbers_of_the_results(browser: Any, written: dict[str
         ends = words.bracket(row.interval["balanced_accuracy"])
         score = f"{words.percent(row.mean['balanced_accuracy'])} {ends}"
         assert f"{row.arm.label}, {words.plural(row.labels, 'label')}: {score}" in told
+        spoken = page.locator("#answer .chart.wide svg").get_attribute("aria-label")
+        assert f"{row.arm.label}, {words.plural(row.labels, 'label')}: {score}" in spoken
     marks.last.hover()
     assert page.locator(".tip").inner_text() == marks.last.get_attribute("data-told")
     page.close()

@@ -56,6 +56,20 @@ def score_told(row: tables.ArmSummary) -> str:
     return f"{row.arm.label}, {labels}: {words.percent(row.score)} {ends}".rstrip()
 
 
+def describe(results: Results) -> str:
+    """The picture in words, for those who do not see it: every number that it shows."""
+    if len(tables.fractions(results)) > 1:
+        return "; ".join(score_told(row) for row in _curve_rows(results))
+    compared = [row for row in tables.against_supervised(results) if row.difference is not None]
+    return "; ".join(difference_told(row) for row in _shown(results, compared))
+
+
+def difference_told(entry: Comparison) -> str:
+    """What the tooltip of a difference says."""
+    ends = words.points_bracket(entry.low, entry.high)
+    return f"{entry.arm_a.label}: {words.points(entry.difference)} {ends}, {entry.verdict}"
+
+
 def without_verdict(results: Results) -> set[tuple[Arm, float]]:
     """Arms and amounts of labels of which nothing may be concluded."""
     blocked = {
@@ -281,8 +295,7 @@ def _factor(saving: LabelSaving) -> str:
 def _forest(results: Results, entries: Sequence[Comparison], size: Size) -> Chart:
     import altair as alt
 
-    if len(entries) > MOST_ROWS:
-        entries = [e for e in entries if e.arm_a.protocol == main_protocol(results)]
+    entries = _shown(results, entries)
     rows = _forest_rows(entries, size)
     band = 100 * tables.margin(results)
     ends = [0.0, -1.5 * band, 1.5 * band]
@@ -319,6 +332,13 @@ def _forest(results: Results, entries: Sequence[Comparison], size: Size) -> Char
     return joined
 
 
+def _shown(results: Results, entries: Sequence[Comparison]) -> Sequence[Comparison]:
+    """All protocols where they are few rows, else the main one."""
+    if len(entries) <= MOST_ROWS:
+        return entries
+    return [entry for entry in entries if entry.arm_a.protocol == main_protocol(results)]
+
+
 def _forest_title(entries: Iterable[Comparison]) -> str:
     arms = {entry.arm_b for entry in entries}
     name = "supervised training" if arms <= set(BASELINES) else "the baseline"
@@ -330,8 +350,6 @@ def _forest_rows(entries: Sequence[Comparison], size: Size) -> Rows:
     shown = words.shortened(names, size.name)
     rows = []
     for i, (entry, short) in enumerate(zip(entries, shown, strict=True)):
-        ends = words.points_bracket(entry.low, entry.high)
-        told = f"{words.points(entry.difference)} {ends}"
         rows.append(
             {
                 "name": method_title(entry.arm_a.method),
@@ -339,7 +357,7 @@ def _forest_rows(entries: Sequence[Comparison], size: Size) -> Rows:
                 "place": i + 0.72,
                 "above": i + 0.3,
                 "text": f"{words.points(entry.difference)}, {entry.verdict}",
-                "told": f"{entry.arm_a.label}: {told}, {entry.verdict}",
+                "told": difference_told(entry),
                 **{
                     key: 100 * (getattr(entry, key) or 0.0) for key in ("difference", "low", "high")
                 },

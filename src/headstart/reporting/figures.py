@@ -417,7 +417,7 @@ def _forest_row(entry: Comparison) -> dict[str, Any]:
         "name": method_title(entry.arm_a.method),
         "arm": entry.arm_a.label,
         "text": f"{words.points(entry.difference)} {ends}",
-        "told": f"{entry.arm_a.label}: {words.points(entry.difference)} {ends}, {entry.verdict}",
+        "told": answer_chart.difference_told(entry),
         "verdict": entry.verdict,
         **{key: 100 * getattr(entry, key) for key in ("difference", "low", "high")},
     }

@@ -210,11 +210,13 @@ def _answer_caption(results: Results, one: bool, delta: str) -> Context:
         "do as well."
     ] * answer_chart.saves_labels(results)
     metric = words.capital(words.METRICS[tables.primary_metric(results)])
-    return _caption(f"{metric} by number of labels", " ".join(said))
+    told = f"{metric} by number of labels. {answer_chart.describe(results)}"
+    return _caption(f"{metric} by number of labels", " ".join(said), told)
 
 
-def _caption(title: str, text: str) -> Context:
-    return {"title": title, "text": text}
+def _caption(title: str, text: str, alternative: str = "") -> Context:
+    """A figure's title, how to read it, and what stands for it where it is not seen."""
+    return {"title": title, "text": text, "alternative": alternative or title}
 
 
 def _removed(removed: Mapping[str, int]) -> list[str]:

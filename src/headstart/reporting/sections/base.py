@@ -56,7 +56,7 @@ def fragment(name: str, results: Results, run: Path, **values: Any) -> Markup:
 
     def svg(figure: str) -> Markup:
         text = place(figure).read_text(encoding="utf8")
-        return inline_svg(text, figure, captions[figure]["title"])
+        return inline_svg(text, figure, captions[figure]["alternative"])
 
     drawn = [figure for figure in figures.FIGURES if place(figure).is_file()]
     shared = {"captions": captions, "drawn": drawn, "svg": svg, "terms": term_links()}

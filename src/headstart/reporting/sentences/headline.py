@@ -173,7 +173,9 @@ def _fold(rows: Sequence[Comparison]) -> list[_Part]:
 
 def _better(results: Results, part: _Part, _: bool) -> str:
     verb = "beat" if _plural(part) else "beats"
-    told = f"{_decided(results, part, verb)}: {_gains(part.rows)} points"
+    small = all(row.high is not None and row.high < tables.margin(results) for row in part.rows)
+    size = f", less than the {100 * tables.margin(results):g} that matter" if small else ""
+    told = f"{_decided(results, part, verb)}: {_gains(part.rows)} points{size}"
     clauses = [
         (row, text)
         for row in firm_savings(results, part.arms[0].protocol)
