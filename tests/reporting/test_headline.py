@@ -49,7 +49,7 @@ def test_a_gain_at_every_amount_is_one_sentence_with_its_range() -> None:
     said = first(THREE, change)
     assert said["headline"].startswith(
         "MoCo v2, SimCLR and BYOL pretraining beat supervised training at every amount of labels: "
-        "+4.1 to +17 points"
+        "+4 to +17 points"
     )
 
 
@@ -103,6 +103,27 @@ def test_a_loss_is_never_left_out_of_a_headline_with_gains() -> None:
     lost = first(THREE, verdicts("worse"))
     assert lost["headline"].startswith("No head start shown: MoCo v2, SimCLR and BYOL pretraining")
     assert "do worse than supervised training at every amount of labels" in lost["headline"]
+
+
+def test_many_parts_are_counted_and_names_keep_their_spelling() -> None:
+    results = build(Knobs(fractions=(0.1, 0.3, 0.5, 1.0), collapsed=None))
+    wins = {"moco": 0, "simclr": 1, "byol": 2, "simsiam": 3}
+    for entry in results["comparisons"]:
+        method, _, _ = entry["arm_a"].partition("/")
+        place = (0.1, 0.3, 0.5, 1.0).index(entry["fraction"])
+        entry["verdict"] = "better" if place <= wins[method] else "worse"
+    for arm in results["arms"]:
+        arm["method"] = arm["method"].replace("simsiam", "dINO")
+    for entry in results["comparisons"]:
+        entry["arm_a"] = entry["arm_a"].replace("simsiam", "dINO")
+    said = answer.first_screen(typed(results))
+    assert said["headline"].startswith(
+        "dINO pretraining beats supervised training at every amount of labels"
+    )
+    assert said["headline"].endswith("Worse in six other comparisons.")
+    assert said["deck"][0] == (
+        "In all, pretraining was better in ten comparisons and worse in six comparisons."
+    )
 
 
 def test_undecided_amounts_of_labels_are_named_together() -> None:

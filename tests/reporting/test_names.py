@@ -53,5 +53,8 @@ def test_several_methods_are_one_subject() -> None:
     assert names.subject([simclr, byol], 1) == "the SimCLR and BYOL models"
     assert names.subject([simclr, byol], 3) == "SimCLR and BYOL pretraining"
     assert names.subject([simclr, given], 1) == "the SimCLR model and the model from DINO weights"
+    many = [Arm(name, "finetune") for name in ("simclr", "byol", "moco", "vicreg")]
+    assert names.subject(many, 3, total=4) == "all four pretraining methods"
+    assert names.subject(many, 1, total=12) == "four of 12 pretrained models"
     assert names.subject([given], 3) == "starting from DINO weights"
     assert names.subject([further], 3) == "SimCLR continued from DINO weights"

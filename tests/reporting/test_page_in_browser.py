@@ -221,6 +221,8 @@ def test_print_opens_everything_and_cuts_nothing(browser: Any, report: Written) 
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("nav").is_visible()
+    maps = page.locator("[data-gallery] [data-map]")
+    assert page.locator("[data-gallery] [data-map]:visible").count() == maps.count()
     wide = """[...document.querySelectorAll('table, svg, pre')]
         .filter(one => one.getClientRects().length && one.getBoundingClientRect().right > 691)
         .map(one => one.outerHTML.slice(0, 200))"""

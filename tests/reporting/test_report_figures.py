@@ -46,6 +46,7 @@ def test_every_figure_is_drawn_whole(size: str) -> None:
             assert chart is None
             continue
         assert chart is not None
+        chart.to_dict()  # held to Vega-Lite's schema
         svg = figures.svg(chart)
         root = ElementTree.fromstring(svg)
         assert 300 < float(root.attrib["width"]) < 1150

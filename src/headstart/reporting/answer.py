@@ -25,7 +25,7 @@ def first_screen(results: Results) -> Context:
     main, *others = _by_protocol(comparisons) or [[]]
     said = headline.headline(results, main)
     return {
-        "headline": words.sentence(said.title) if ". " in said.title else said.title,
+        "headline": f"{said.title}." if ". " in said.title else said.title,
         "deck": said.deck,
         "frozen": headline.frozen([entry for part in others for entry in part]),
         "validity": validity.line(results),

@@ -202,6 +202,7 @@ def _answer_caption(results: Results, one: bool, delta: str) -> Context:
             "Points gained or lost against supervised training",
             f"Line: 95 % interval. Grey band: less than {delta} points, which this study calls too "
             "small to matter.",
+            f"Points against supervised training. {answer_chart.describe(results)}",
         )
     said = ["Bands and upright lines: 95 % intervals from the test images."]
     said += ["Hollow markers: no verdict."] * bool(answer_chart.without_verdict(results))

@@ -53,16 +53,9 @@ def bracket(pair: Sequence[float | None] | None) -> str:
     return "[" + ", ".join(f"{100 * end:.1f}" for end in pair if end is not None) + "]"
 
 
-def points(share: float | None) -> str:
-    """0.041 → ``+4.1``, with a true minus sign for losses."""
-    return NONE if share is None else _sign(f"{100 * share:+.1f}")
-
-
-def about_points(share: float | None) -> str:
-    """Points for a headline: 0.041 → ``+4.1``, 0.168 → ``+17``."""
-    if share is None or abs(share) < 0.0995:
-        return points(share)
-    return _sign(f"{100 * share:+.0f}")
+def points(share: float | None, *, whole: bool = False) -> str:
+    """0.041 → ``+4.1``, with a true minus sign for losses; ``whole`` is for headlines: ``+4``."""
+    return NONE if share is None else _sign(f"{100 * share:+.{0 if whole else 1}f}")
 
 
 def points_bracket(low: float | None, high: float | None) -> str:

@@ -7,7 +7,7 @@ nothing was decided it says why not.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from headstart.arms import BASELINES, Arm, method_title
@@ -35,6 +35,8 @@ SHORT: dict[Verdict, str] = {
 UNFINISHED = "G10"
 LEAST_SAVING = 1.4
 MOST_ABOVE = 2
+MOST_BELOW = 2
+_OURS = ("the", "starting", "all", *names.SMALL)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def headline(results: Results, entries: Sequence[Comparison]) -> Said:
     if groups["worse"] and not groups["better"]:
         decided[0] = f"No head start shown: {_lower(decided[0])}"
     if decided:
-        title, later = _title(decided, len(groups["worse"]) if groups["better"] else 0)
+        title, later = _title(decided, groups)
         rest = [*later, *(line for lines in told.values() for line in lines)]
         return Said(title, tuple(_stops(rest)) + missing)
     if len(told) == 1:
@@ -149,12 +151,20 @@ def _sentences(
     return [_SAY[verdict](results, part, other) for part in parts]
 
 
-def _title(decided: Sequence[str], worse: int) -> tuple[str, Sequence[str]]:
+def _title(
+    decided: Sequence[str], groups: Mapping[Verdict, Sequence[Comparison]]
+) -> tuple[str, Sequence[str]]:
     """At most two sentences, and what stands under them; losses are never left out above."""
+    better, worse = len(groups["better"]), len(groups["worse"])
     if len(decided) <= MOST_ABOVE:
         return ". ".join(decided), ()
-    lost = f"Worse in {names.how_many(worse, 'other comparison')}" if worse else ""
-    return ". ".join(filter(None, [decided[0], lost])), decided[1:]
+    lost = f"Worse in {names.how_many(worse, 'other comparison')}" if better and worse else ""
+    later = decided[1:]
+    if len(later) > MOST_BELOW:
+        counts = {"better": better, "worse": worse}
+        said = [f"{word} in {names.how_many(n, 'comparison')}" for word, n in counts.items() if n]
+        later = [f"In all, pretraining was {words.listed(said)}"]
+    return ". ".join(filter(None, [decided[0], lost])), later
 
 
 def _fold(rows: Sequence[Comparison]) -> list[_Part]:
@@ -196,7 +206,7 @@ def _worse(results: Results, part: _Part, _: bool) -> str:
 def _decided(results: Results, part: _Part, verb: str) -> str:
     seeds = max(row.seeds for row in part.rows)
     place = where(part.fractions, tables.fractions(results))
-    who = words.capital(names.subject(part.arms, seeds))
+    who = _begin(names.subject(part.arms, seeds, _rivals(results, part)))
     return f"{who} {verb} {names.baseline(seeds)} {place}".rstrip()
 
 
@@ -253,8 +263,9 @@ def _who(results: Results, part: _Part, other: bool) -> tuple[str, str]:
         rest = "other " * other
         return f"The {rest}{names.how_many(len(part.rows), 'comparison')}", ""
     place = where(part.fractions, tables.fractions(results))
-    who = names.subject(part.arms, max(row.seeds for row in part.rows))
-    return (who, f"{words.capital(place)} ") if place else (words.capital(who), "")
+    seeds = max(row.seeds for row in part.rows)
+    who = names.subject(part.arms, seeds, _rivals(results, part))
+    return (who, f"{words.capital(place)} ") if place else (_begin(who), "")
 
 
 def _short(verdict: Verdict, rows: Sequence[Comparison], known: Sequence[float]) -> str:
@@ -307,7 +318,8 @@ def _trained(arm: Arm, seeds: int) -> str:
 def _gains(rows: Sequence[Comparison]) -> str:
     """``+4.1``, or ``+4.1 to +17``: smallest first, as measured."""
     known = sorted((row.difference for row in rows if row.difference is not None), key=abs)
-    ends = dict.fromkeys(words.about_points(value) for value in (known[:1] + known[-1:]))
+    whole = any(abs(value) >= 0.0995 for value in known)
+    ends = dict.fromkeys(words.points(value, whole=whole) for value in (known[:1] + known[-1:]))
     return " to ".join(ends) or words.NONE
 
 
@@ -322,10 +334,21 @@ def _plural(part: _Part) -> bool:
     return len(part.arms) > 1 or (not part.arms and len(part.rows) > 1)
 
 
+def _rivals(results: Results, part: _Part) -> int:
+    """How many methods were compared in the same way."""
+    rows = tables.against_supervised(results)
+    return len({row.arm_a for row in rows if row.arm_a.protocol == part.arms[0].protocol})
+
+
 def _stops(lines: Iterable[str]) -> list[str]:
-    return [words.sentence(line) for line in lines]
+    return [line.rstrip(".") + "." for line in lines]
+
+
+def _begin(text: str) -> str:
+    """The beginning of a sentence: our words get a capital, a method keeps its own spelling."""
+    return words.capital(text) if text.split()[0] in _OURS else text
 
 
 def _lower(text: str) -> str:
     """The text to go on with inside a sentence; names keep their capitals."""
-    return text[0].lower() + text[1:] if text[:4] in ("The ", "This") else text
+    return text[0].lower() + text[1:] if text.split()[0].lower() in _OURS else text

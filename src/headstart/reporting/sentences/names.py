@@ -13,6 +13,7 @@ from headstart.reporting import words
 _MANNER = {"finetune": ("fine-tuned ", ""), "linear": ("", " with a linear head")}
 _MANNER |= {"knn": ("", " with k-NN"), "matched": ("compute-matched ", "")}
 SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+MOST_NAMED = 3
 
 
 def arm(one: Arm, seeds: int) -> str:
@@ -44,8 +45,12 @@ def baseline(seeds: int) -> str:
     return "the supervised model" if seeds == 1 else "supervised training"
 
 
-def subject(arms: Sequence[Arm], seeds: int) -> str:
-    """Several methods as the subject of a sentence, whatever became of their encoders."""
+def subject(arms: Sequence[Arm], seeds: int, total: int = 0) -> str:
+    """Several methods as the subject of a sentence: by name, or if they are many of ``total``."""
+    if len(arms) > MOST_NAMED and all(one.role == Role.PRETRAINED for one in arms):
+        kind = "pretrained models" if seeds == 1 else "pretraining methods"
+        every = f"all {number(total)}" if len(arms) == total else f"{number(len(arms))} of {total}"
+        return f"{every} {kind}"
     pretrained = [method_title(a.method) for a in arms if a.role == Role.PRETRAINED]
     others = [a for a in arms if a.role != Role.PRETRAINED]
     if seeds == 1:
@@ -62,7 +67,11 @@ def _from(one: Arm) -> str:
     return f"starting from {title}" if one.role in (Role.GIVEN, Role.FROZEN) else title
 
 
+def number(count: int) -> str:
+    """Small numbers in words."""
+    return SMALL[count] if count < len(SMALL) else words.count(count)
+
+
 def how_many(count: int, singular: str) -> str:
-    """``two comparisons``, ``12 comparisons``: small numbers in words."""
-    number = SMALL[count] if count < len(SMALL) else words.count(count)
-    return f"{number} {singular}{'s' * (count != 1)}"
+    """``two comparisons``, ``12 comparisons``."""
+    return f"{number(count)} {singular}{'s' * (count != 1)}"

@@ -79,6 +79,8 @@
       choice.checked = true;
       show();
     });
+    addEventListener("beforeprint", () => { for (const one of [...rows, ...maps]) one.hidden = false; });
+    addEventListener("afterprint", show);
     show();
   }
 })();
