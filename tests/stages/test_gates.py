@@ -363,7 +363,7 @@ def test_g10_a_baseline_that_is_given_its_time_converges(bags: Path, tmp_path: P
         only=["simclr"],
         classify={
             "protocols": ["linear"],
-            "finetune": {"epochs": 20, "max_lengthening": 16, "tolerance": 0.02},
+            "finetune": {"epochs": 40, "max_lengthening": 64, "tolerance": 0.02},
         },
     )
     gates = check((run, data, grid))

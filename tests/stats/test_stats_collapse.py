@@ -53,6 +53,7 @@ def test_complete_collapse_takes_three_checks_in_a_row(bad, named):
     healths = follow(check, check, check)
     assert [h.verdict for h in healths] == ["healthy", "healthy", "collapsed"]
     assert "check 2 of the 3" in healths[1].reason
+    assert healths[1].doubtful  # its encoder is not kept as a healthy one
     assert named in healths[2].reason
     assert healths[2].stop
     assert "learning rate" in healths[2].advice

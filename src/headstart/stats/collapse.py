@@ -88,6 +88,8 @@ class Health:
     verdict: str
     reason: str
     advice: str = ""
+    doubtful: bool = False
+    """Healthy so far, with a bad check that more of its kind would make a collapse."""
 
     @property
     def stop(self) -> bool:
@@ -175,7 +177,8 @@ class CollapseWatch:
             found = f"{self._low_rank(check)} on {self.low_rank} checks in a row"
             return _bad("dimensional", f"{found}, and {self._knn_agrees(check)}")
         if streak:
-            return Health("healthy", f"{sign}: check {streak} of the {wanted} that would stop")
+            reason = f"{sign}: check {streak} of the {wanted} that would stop"
+            return Health("healthy", reason, doubtful=True)
         return Health("healthy", _summary(check))
 
     def _constant(self, check: Check) -> str:

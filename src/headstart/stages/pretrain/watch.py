@@ -81,7 +81,7 @@ class PretrainWatch:
             return None
         self.next_check = reading.step + self.check_every
         self.collapse, health = self.collapse.update(check)
-        if health.verdict == "healthy":
+        if health.verdict == "healthy" and not health.doubtful:
             self._keep_healthy(reading.step)
         return self._act(health)
 
