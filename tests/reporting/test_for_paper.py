@@ -49,9 +49,12 @@ def test_the_tables_hold_the_results() -> None:
     assert f"{100 * sum(mean) / 2:.1f}" in paper.scores_tex(typed(results))
 
 
-@pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "\r=1"])
+@pytest.mark.parametrize("start", ["=1+1", "+1+1", "-1+x", "@SUM(A1)", "\t=1", "  =1", "\r=1"])
 def test_no_cell_is_a_formula(start: str) -> None:
     assert str(safe.cell(start)).startswith("'")
+    assert safe.plain(str(safe.cell(start))) == start
+    assert safe.plain("'quoted'") == "'quoted'"
+    assert safe.cell("-0.25") == "-0.25"
     assert safe.cell(-0.25) == -0.25
     assert safe.cell("SimCLR, fine-tuned") == "SimCLR, fine-tuned"
 

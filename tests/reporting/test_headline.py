@@ -101,7 +101,7 @@ def test_a_loss_is_never_left_out_of_a_headline_with_gains() -> None:
     assert "SimCLR pretraining beats supervised training with" in said["headline"]
     assert "orse" in said["headline"]
     lost = first(THREE, verdicts("worse"))
-    assert lost["headline"].startswith("No head start shown: MoCo v2, SimCLR and BYOL pretraining")
+    assert lost["headline"].startswith("No head start shown. MoCo v2, SimCLR and BYOL pretraining")
     assert "do worse than supervised training at every amount of labels" in lost["headline"]
 
 

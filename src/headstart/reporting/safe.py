@@ -5,6 +5,7 @@ HTML is escaped by the templates themselves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -41,6 +42,24 @@ def latex(text: str) -> str:
 
 def cell(value: str | float | None) -> str | float | None:
     """A cell of a CSV file; a text that a spreadsheet would compute gets an apostrophe in front."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) and not _number(value):
         return "'" + value
     return value
+
+
+def csv_row(values: Iterable[str]) -> list[str]:
+    """The cells of a row of texts."""
+    return [str(cell(value)) for value in values]
+
+
+def plain(value: str) -> str:
+    """The text that ``cell`` was given."""
+    return value[1:] if value.startswith("'") and cell(value[1:]) == value else value
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from headstart.reporting.page import write_report
+from headstart.reporting.safe import csv_row
 from headstart.reporting.sentences import (
     with_sentences,
     write_comparisons,
@@ -234,6 +235,6 @@ def _predictions(data: Dataset, evaluated: Mapping[Cell, Entry]) -> str:
         about = [cell.method, cell.protocol, cell.seed, cell.fraction, cell.draw]
         for i, predicted in enumerate(predictions.predicted.tolist()):
             identity = str(predictions.ids[i])
-            row = [identity, classes[predictions.y[i]], classes[predicted], groups[identity]]
-            writer.writerow([*row, *about, *(f"{share:.6f}" for share in shares[i])])
+            said = [identity, classes[predictions.y[i]], classes[predicted], str(groups[identity])]
+            writer.writerow([*csv_row(said), *about, *(f"{share:.6f}" for share in shares[i])])
     return text.getvalue()

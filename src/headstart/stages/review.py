@@ -15,6 +15,7 @@ import io
 import numpy as np
 
 from headstart.data.near import embedding_pairs
+from headstart.reporting.safe import csv_row
 from headstart.runtime.run import Dataset, Grid, Run
 from headstart.store import write_text
 from headstart.types import Features, Floats
@@ -42,7 +43,8 @@ def review_lookalikes(run: Run, data: Dataset, grid: Grid) -> int:
     writer = csv.writer(text)
     writer.writerow(["test", "other", "cosine"])
     for place in np.argsort(-cosine, kind="stable")[:LISTED].tolist():
-        writer.writerow([test[i[place]], others[j[place]], f"{cosine[place]:.4f}"])
+        pair = csv_row([str(test[i[place]]), str(others[j[place]])])
+        writer.writerow([*pair, f"{cosine[place]:.4f}"])
     write_text(run.folder / "lookalikes.csv", text.getvalue())
     if len(i):
         run.tell.line(

@@ -423,3 +423,11 @@ def test_the_command_prints_sentences_and_needs_no_torch(tmp_path: Path) -> None
     lost = headstart("--predictions", str(b), str(tmp_path / "none.csv"))
     assert lost.returncode == 2
     assert lost.stderr == f"headstart: {tmp_path}/none.csv: No such file or directory\n"
+
+
+def test_names_that_a_spreadsheet_would_compute_are_read_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,label,prediction\n'=1+1.jpg,'@hobo,'@hobo\nb.jpg,zaino,'@hobo\n")
+    found = read_model(path)
+    assert found.labels == {"=1+1.jpg": "@hobo", "b.jpg": "zaino"}
+    assert found.classes == ("@hobo", "zaino")

@@ -68,7 +68,7 @@ def headline(results: Results, entries: Sequence[Comparison]) -> Said:
     told = {v: _sentences(results, v, rows, len(entries)) for v, rows in groups.items() if rows}
     decided = [line for v in ("better", "worse") for line in told.pop(v, [])]
     if groups["worse"] and not groups["better"]:
-        decided[0] = f"No head start shown: {_lower(decided[0])}"
+        decided[0] = f"No head start shown. {decided[0]}"
     if decided:
         title, later = _title(decided, groups)
         rest = [*later, *(line for lines in told.values() for line in lines)]
@@ -347,8 +347,3 @@ def _stops(lines: Iterable[str]) -> list[str]:
 def _begin(text: str) -> str:
     """The beginning of a sentence: our words get a capital, a method keeps its own spelling."""
     return words.capital(text) if text.split()[0] in _OURS else text
-
-
-def _lower(text: str) -> str:
-    """The text to go on with inside a sentence; names keep their capitals."""
-    return text[0].lower() + text[1:] if text.split()[0].lower() in _OURS else text

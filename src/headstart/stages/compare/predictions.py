@@ -18,6 +18,7 @@ import numpy as np
 
 from headstart.arms import BASELINE, Arm
 from headstart.config import StudyError
+from headstart.reporting.safe import plain
 from headstart.reporting.sentences import write_comparisons
 from headstart.reporting.words import plural
 from headstart.results import Comparisons, LostArm, Results, load_results
@@ -350,7 +351,7 @@ def _records(path: Path, columns: list[str], reader: Any) -> Iterator[dict[str, 
                 f"{path}, line {reader.line_num}: {plural(len(values), 'value')} for "
                 f"{plural(len(columns), 'column')}"
             )
-        yield {"": str(reader.line_num), **dict(zip(columns, values, strict=True))}
+        yield {"": str(reader.line_num), **dict(zip(columns, map(plain, values), strict=True))}
 
 
 def _model(path: Path, columns: list[str], rows: list[dict[str, str]], arm: Arm) -> Model:

@@ -15,6 +15,7 @@ from headstart.data.groups import read_groups
 from headstart.data.near import NearCopies
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.splits import Indexed, NearPair, Related, limit_files, sort_images
+from headstart.reporting.safe import csv_row
 from headstart.runtime.run import Dataset, Run
 from headstart.stages.index.card import DataCard, copy_lists, data_card, write_card
 from headstart.stats.power import detectable_difference, effective_images
@@ -181,5 +182,5 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[str, ..
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(csv_row, rows))
     write_text(path, text.getvalue().encode("utf8", "backslashreplace").decode("utf8"))
