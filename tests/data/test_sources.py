@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 import examples
 import tiny_study
@@ -23,6 +25,7 @@ from headstart.data.sources import SOURCES
 from headstart.data.sources import archive as archive_source
 from headstart.data.sources.base import Place, Source
 from headstart.data.sources.folder import Folder, own_masks
+from headstart.data.sources.parquet import Parquet
 from headstart.stages.explain.objects import find_objects
 from headstart.stages.index import index
 
@@ -33,8 +36,28 @@ def tables_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SOURCES, "entries", dict(SOURCES.entries))
     examples.imported("image_table")
 
+    SOURCES.register("parquet of images")(ParquetOfImages)
 
-every = pytest.mark.parametrize("name", [*SOURCES, "table"])
+
+class ParquetOfImages(Parquet):
+    """The other kind of Parquet file, for the same trials: as Hugging Face writes it."""
+
+    def example(self, files: Sequence[Found], folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        rows = [
+            {
+                "image": {"bytes": Path(f.path).read_bytes(), "path": f.id.partition("/")[2]},
+                "label": f.label,
+                "split": f.split,
+                "group": f.group,
+            }
+            for f in files
+        ]
+        parquet.write_table(pa.Table.from_pylist(rows), folder / "x.parquet", row_group_size=5)
+        return folder / "x.parquet"
+
+
+every = pytest.mark.parametrize("name", [*SOURCES, "table", "parquet of images"])
 
 
 def noise(seed: int) -> bytes:
