@@ -109,11 +109,12 @@ class Data(Frozen):
     """Where the images are and how they are parted."""
 
     unlabeled: Path | None = None
-    """A folder tree of images in any nesting, a .zip or .tar of one, or a CSV file with a column
-    `path`; without it only the labelled training images are pretrained on."""
+    """A folder tree of images in any nesting, a .zip or .tar of one, a CSV or Parquet file with
+    a column `path`, a Parquet file of images, a saved Hugging Face data set, or WebDataset shards
+    (`photos-{000..003}.tar`); without it only the labelled training images are pretrained on."""
     labeled: Path | None = None
-    """Class folders, with or without train/validation/test above them, a .zip or .tar of them, or a
-    CSV file with the columns `path` and `label`, perhaps `split` and `group`."""
+    """Class folders, with or without train/validation/test above them, a .zip or .tar of them,
+    or what `unlabeled` takes else, with `label`, perhaps `split` and `group`."""
     train_joins_pool: bool = True
     """Whether labelled training images (never validation or test) join the unlabelled pool."""
     split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)

@@ -59,7 +59,7 @@ def _rows(place: Place) -> Iterator[Row]:
             for row in reader:
                 known = {n: (row[columns[n]] or "").strip() for n in COLUMNS if n in columns}
                 if any(known.values()):
-                    yield Row(f"line {reader.line_num}", **known)
+                    yield Row.of(f"line {reader.line_num}", known)
     except OSError as error:
         raise StudyError(f"{place}: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:

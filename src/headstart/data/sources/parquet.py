@@ -66,7 +66,8 @@ def _part(place: Place) -> Part:
     except (lib.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StudyError(f"{place}: not readable as Parquet ({reason})") from None
-    return Part(place.path, table, _cells(file) if held else None)
+    columns, rows = list(file.schema_arrow.names), file.metadata.num_rows
+    return Part(place.path, table, columns, rows, _cells(file) if held else None)
 
 
 def _check_groups(place: Place, file: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,17 @@ class Row:
     read: Callable[[], bytes] | None = None
     """Gives the content where the list holds it; otherwise ``path`` is a file."""
     stamp: tuple[int, int] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        at: str,
+        known: Mapping[str, str],
+        read: Callable[[], bytes] | None = None,
+        stamp: tuple[int, int] | None = None,
+    ) -> Row:
+        """A row of the values in the columns that the list has."""
+        return cls(at, *(known.get(name, "") for name in COLUMNS), read=read, stamp=stamp)
 
 
 def check_columns(place: Place, names: Sequence[str], at: str = "", *, paths: bool = True) -> None:

@@ -81,7 +81,8 @@ def _part(place: Place, file: Path, split: str) -> Part:
         have = ", ".join(f"'{name}'" for name in table.column_names)
         raise StudyError(f"{place}: needs the column '{IMAGE}' with images, has {have}")
     column = table.column(IMAGE)
-    return Part(file, _without_bytes(table), partial(_cell, column), split)
+    names, rows = list(table.column_names), table.num_rows
+    return Part(file, _without_bytes(table), names, rows, partial(_cell, column), split)
 
 
 def _without_bytes(table: Any) -> Any:

@@ -21,7 +21,7 @@ from headstart.data.sources.rows import Row, found_in
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LARGEST_LABEL = 2**20  # bytes
 _MOST = 100_000  # shards
-_LABELS = (".json", ".cls", ".txt")
+_LABELS = (".txt", ".cls", ".json")  # the last counts
 
 
 @dataclass
@@ -121,32 +121,26 @@ def _row(place: Place, sample: _Sample, *, alone: bool) -> Row:
     assert sample.image is not None
     name = sample.image.name
     known = _known(place, sample) if place.labeled or ".json" in sample.labels else {}
-    return Row(
-        f"'{printable(sample.key)}' of {sample.shard.name}",
-        name if alone else f"{sample.shard.stem}/{name}",
-        **known,
-        read=sample.image.read,
-        stamp=(sample.image.size, sample.image.stamp),
-    )
+    known["path"] = name if alone else f"{sample.shard.stem}/{name}"
+    at = f"'{printable(sample.key)}' of {sample.shard.name}"
+    return Row.of(at, known, sample.image.read, (sample.image.size, sample.image.stamp))
 
 
 def _known(place: Place, sample: _Sample) -> dict[str, str]:
-    """Label, and split and group where there are any; of several files JSON counts first."""
+    """Label, and split and group where there are any."""
+    known: dict[str, str] = {}
     for ending, member in ((e, sample.labels[e]) for e in _LABELS if e in sample.labels):
         try:
             if member.size > _LARGEST_LABEL:
                 raise ValueError(f"larger than {_LARGEST_LABEL} bytes")
             text = member.read().decode("utf8").strip()
-            if ending != ".json":
-                return {"label": text}
-            stated = json.loads(text)
-            known = {k: stated.get(k) for k in ("label", "split", "group")}
+            stated = json.loads(text) if ending == ".json" else {"label": text}
+            given = {k: stated.get(k) for k in ("label", "split", "group")}
         except (ValueError, RecursionError, OSError, AttributeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             name = printable(member.name)
             raise StudyError(
                 f"{place}: {sample.shard.name}: '{name}' is no label ({reason})"
             ) from None
-        if known["label"] is not None or len(sample.labels) == 1:
-            return {k: "" if v is None else str(v).strip() for k, v in known.items()}
-    return {}
+        known |= {k: str(v).strip() for k, v in given.items() if v is not None}
+    return known

@@ -25,6 +25,9 @@ class Part:
     file: Path
     table: Any
     """A ``pyarrow.Table``; of ``image`` only the paths, as the column ``image.path``."""
+    columns: Sequence[str]
+    """The names of all columns, for error lines."""
+    rows: int
     content: Callable[[int], object] | None
     """The cell of ``image`` in a row; None where there is no such column."""
     split: str = ""
@@ -64,7 +67,7 @@ def rows_of(place: Place, parts: Sequence[Part]) -> list[Row]:
         StudyError: a missing column.
     """
     for part in parts:
-        check_columns(place, part.table.column_names, paths=part.content is None)
+        check_columns(place, part.columns, paths=part.content is None)
     own = [_own_paths(part) for part in parts]
     flat = [path for paths in own for path in paths]
     usable = bool(flat) and all(flat) and len(set(flat)) == len(flat)
@@ -77,16 +80,16 @@ def rows_of(place: Place, parts: Sequence[Part]) -> list[Row]:
 def _rows(part: Part, names: Sequence[str], before: int) -> Iterator[Row]:
     texts = {name: _texts(part, name) for name in COLUMNS if name in part.table.column_names}
     state = part.file.stat()
-    for i in range(part.table.num_rows):
+    for i in range(part.rows):
         known = {name: column[i] for name, column in texts.items()}
         known.setdefault("path", names[i] if names else f"{before + i:08d}")
         known.setdefault("split", part.split)
         at = f"row {before + i + 1}"
         if part.content is None:
-            yield Row(at, **known)
+            yield Row.of(at, known)
         else:
             read = partial(_bytes, part.content, i)
-            yield Row(at, **known, read=read, stamp=(state.st_size, state.st_mtime_ns + i))
+            yield Row.of(at, known, read, (state.st_size, state.st_mtime_ns + i))
 
 
 def _bytes(content: Callable[[int], object], row: int) -> bytes:
@@ -100,7 +103,7 @@ def _bytes(content: Callable[[int], object], row: int) -> bytes:
 def _own_paths(part: Part) -> list[str]:
     """The path in each cell of ``image``, or "" where there is none."""
     if f"{IMAGE}.path" not in part.table.column_names:
-        return [""] * int(part.table.num_rows)
+        return [""] * part.rows
     return [str(path or "") for path in part.table.column(f"{IMAGE}.path").to_pylist()]
 
 
