@@ -19,6 +19,7 @@ from rooms import FLOORS, SOURCE, modules  # noqa: E402
 
 PURPOSE = {
     "cli": "parses, calls, prints",
+    "commands": "the commands beside run",
     "api": "the same from Python",
     "cluster": "cells on other machines",
     "plugins": "add a part of your own",

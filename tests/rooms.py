@@ -23,6 +23,7 @@ FLOORS = (
     {"pipeline", "bench", "plugins"},
     {"cluster", "terminal", "faults"},
     {"api"},
+    {"commands"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
