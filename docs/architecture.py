@@ -25,6 +25,7 @@ PURPOSE = {
     "plugins": "add a part of your own",
     "terminal": "progress for a person",
     "faults": "a machine's faults in one line",
+    "finished": "asking a run folder later",
     "pipeline": "READ FIRST: the verbs in order",
     "bench": "timing in turns",
     "stages": "one file or folder a verb",

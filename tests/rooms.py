@@ -21,7 +21,7 @@ FLOORS = (
     {"runtime"},
     {"stages", "executors"},
     {"pipeline", "bench", "plugins"},
-    {"cluster", "terminal", "faults"},
+    {"cluster", "terminal", "faults", "finished"},
     {"api"},
     {"commands"},
     {"cli"},

@@ -68,7 +68,7 @@ def explain(run: Location, *, progress: bool = True, **settings: Any) -> Results
     Raises:
         StudyError: no finished run, or a setting that is none of explaining.
     """
-    from headstart.pipeline import explain_run
+    from headstart.finished import explain_run
 
     with _watching(progress) as tell:
         return explain_run(Path(run), _layers(settings), tell, "headstart.explain()").results

@@ -101,7 +101,7 @@ def explain(  # noqa: PLR0913 - the signature is the command line
         return
     if target is not None:
         raise StudyError("--target: goes with --image; give a picture to explain")
-    from headstart.pipeline import explain_run
+    from headstart.finished import explain_run
     from headstart.terminal import Terminal
 
     terminal = Terminal()
@@ -119,7 +119,7 @@ def explain(  # noqa: PLR0913 - the signature is the command line
 def _explain_image(
     folder: Path, image: Path, target: str | None, layers: Layers, *, json: bool
 ) -> None:
-    from headstart.pipeline import explain_image
+    from headstart.finished import explain_image
     from headstart.reporting.summary import answers_table
     from headstart.terminal import Terminal
 

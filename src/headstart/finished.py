@@ -1,0 +1,229 @@
+"""What can be asked of a run folder later, when its run is over or has been stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from time import time
+from typing import Any
+
+from headstart.config import StudyError
+from headstart.engine import Engine
+from headstart.layers import Layers, build_study
+from headstart.pipeline import (
+    NOTE,
+    Task,
+    answer,
+    branches,
+    cells_of,
+    encoder_of,
+    explainable,
+    judge,
+    opened,
+    tasks_of,
+)
+from headstart.reporting.page import write_report
+from headstart.results import Provenance, Results, load_results
+from headstart.runtime.run import (
+    Branch,
+    Cell,
+    CellResult,
+    Dataset,
+    Explained,
+    Grid,
+    Run,
+    Silence,
+    Tell,
+)
+from headstart.stages.compare import compare
+from headstart.stages.explain import ExplainedImage, find_objects
+from headstart.stages.explain import explain_image as explain_picture
+from headstart.stages.extract import extract
+from headstart.stages.gates import check_gates
+from headstart.stages.index import data_card, index
+from headstart.stages.report import Answers, Asked, Outcome, gather
+from headstart.store import Entry, FinishedStore, Store, UnfinishedError
+
+NOT_YET = "not computed yet"
+
+
+def explain_run(
+    folder: Path, changes: Layers = (), tell: Tell | None = None, command: str = ""
+) -> Outcome:
+    """Explain the networks of a finished run anew, under other settings, and train nothing.
+
+    Args:
+        folder: the run.
+        changes: settings laid over those of the run; those of ``explain`` may change.
+        tell: who is told of progress.
+        command: how it was asked for.
+
+    Returns:
+        The results and the report, written anew.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    begun = time()
+    with taken_up(folder, changes, tell or Silence()) as (run, data, grid, earlier):
+        return answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
+
+
+def explain_image(
+    folder: Path,
+    picture: Path,
+    target: str | None = None,
+    changes: Layers = (),
+    tell: Tell | None = None,
+) -> ExplainedImage:
+    """Show one picture to the networks of a finished run; see ``stages.one_image``.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    with taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
+        return explain_picture(run, data, explainable(run, data, grid), picture, target)
+
+
+def report_run(folder: Path, tell: Tell | None = None) -> Results:
+    """Write the page of a run anew; of one that was stopped or still runs, of what is there.
+
+    Of an unfinished run only the page, its Markdown and its figures are written: there is no
+    ``results.json`` before the end. Nothing is trained, and no lock is waited for.
+
+    Returns:
+        The results, whose ``progress`` says how many classifiers of how many are judged.
+
+    Raises:
+        StudyError: no run lies there, or none of its images are known yet.
+    """
+    finished = _finished(folder)
+    if finished is None:
+        finished = _so_far(folder, tell or Silence())
+    write_report(finished, folder)
+    return finished
+
+
+def _finished(folder: Path) -> Results | None:
+    """The results of the run, unless another study has begun in its folder since."""
+    if not (folder / "results.json").is_file():
+        return None
+    results = load_results(folder)
+    begun = _note(folder) if (folder / NOTE).is_file() else {"study": results.study}
+    asked = [{**study, "explain": 0, "engine": 0} for study in (begun["study"], results.study)]
+    return results if asked[0] == asked[1] else None
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf8"))
+        about["study"]["engine"]["precision"] = about["precision"]
+        dict(about["further_weights"]), str(about["command"])
+    except OSError:
+        raise StudyError(
+            f"{folder}: neither {NOTE} nor results.json there; give the folder of a run"
+        ) from None
+    except (ValueError, LookupError, TypeError):
+        raise StudyError(f"{folder / NOTE}: damaged; run the study again to write it") from None
+    return about
+
+
+def _so_far(folder: Path, tell: Tell) -> Results:
+    """The results of an unfinished run; where the networks look is not asked."""
+    begun = time()
+    about = _note(folder)
+    study = build_study([(str(folder / NOTE), about["study"])])
+    engine = Engine(study.engine, tell.line)
+    run = Run(study, folder, FinishedStore(folder), engine, tell, about["further_weights"])
+    try:
+        data = index(run)
+    except UnfinishedError:
+        raise StudyError(
+            f"{folder}: its images are not read to the end yet, or have changed; there is nothing "
+            "to report"
+        ) from None
+    grid = Grid(tuple(_branch_so_far(run, data, task) for task in tasks_of(study)))
+    writing = replace(run, store=Store(folder, tell.line))
+    gates = check_gates(writing, data, grid)
+    compared = compare(writing, data, grid, gates)
+    card = data_card(run, data)
+    answers = Answers(card.data, card.warnings, Explained(), compared, gates)
+    return gather(run, data, grid, answers, Asked(about["command"], begun))
+
+
+def _branch_so_far(run: Run, data: Dataset, task: Task) -> Branch:
+    """What is there of an encoder and its classifiers; nothing is computed."""
+    cells = list(cells_of(run.study, task.method, task.seed))
+    not_yet = tuple(CellResult(cell, "unfinished", NOT_YET) for cell in cells)
+    try:
+        encoder = encoder_of(run, data, task)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, None, None, not_yet)
+    status, reason = encoder.info["status"], encoder.info.get("reason")
+    if status != "ok":
+        lost = tuple(CellResult(cell, status, reason) for cell in cells)
+        return Branch(task.method, task.seed, encoder, None, lost)
+    try:
+        features = extract(run, data, encoder, task.label)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, encoder, None, not_yet)
+    judged = tuple(_cell_so_far(run, data, cell, (encoder, features)) for cell in cells)
+    return Branch(task.method, task.seed, encoder, features, judged)
+
+
+def _cell_so_far(run: Run, data: Dataset, cell: Cell, sources: tuple[Entry, Entry]) -> CellResult:
+    try:
+        return judge(run, data, [cell], sources)[0]
+    except UnfinishedError:
+        return CellResult(cell, "unfinished", NOT_YET)
+
+
+@contextmanager
+def taken_up(
+    folder: Path, changes: Layers, tell: Tell
+) -> Iterator[tuple[Run, Dataset, Grid, Provenance]]:
+    """A finished run with its data and its cells, and its provenance; nothing is computed."""
+    _only_questions(changes)
+    path = folder / "results.json"
+    if not path.is_file():
+        raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
+    results = load_results(path)
+    stored, earlier = deepcopy(dict(results.study)), results.provenance
+    if earlier.precision:  # "auto" may mean something else on this machine
+        stored["engine"]["precision"] = earlier.precision
+    asked = build_study([(str(path), stored), *changes])
+    with opened(asked, folder, tell, earlier) as run:
+        finished = replace(run, store=FinishedStore(folder))
+        try:
+            data = index(finished)
+            grid = branches(finished, data)
+        except UnfinishedError as missing:
+            raise StudyError(_unfinished(folder, missing)) from None
+        yield run, data, grid, earlier
+
+
+def _only_questions(changes: Layers) -> None:
+    """What was trained stays as the run has it: results of fewer seeds would replace its own."""
+    for source, values in changes:
+        named = {f"engine.{key}" for key in values.get("engine", {})} | (values.keys() - {"engine"})
+        if named - {"explain", "engine.device"}:
+            raise StudyError(
+                f"{source}: of a finished run only explain.* and engine.device can be set; "
+                "headstart run makes another"
+            )
+
+
+def _unfinished(folder: Path, missing: UnfinishedError) -> str:
+    if missing.verb == "index":
+        return (
+            f"{folder}: its images are not what they were, or another version read them; explain "
+            "needs them as they were"
+        )
+    return (
+        f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
+        "another version; run its own command again first (explain trains nothing)"
+    )
