@@ -252,12 +252,15 @@ _OTHERS = (
     images.check,
     runs.compare,
     runs.explain,
+    runs.report,
+    runs.list_,
+    runs.tensorboard,
     machine.bench,
     machine.presets,
     machine.settings,
 )
 for _command in _OTHERS:
-    app.command()(_command)
+    app.command(_command.__name__.rstrip("_"))(_command)
 
 
 def _run(study: Study, out: Path, *, json: bool) -> int:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from time import time
 from typing import Any
@@ -26,6 +27,7 @@ from headstart.pipeline import (
     opened,
     tasks_of,
 )
+from headstart.reporting.answer import first_screen
 from headstart.reporting.page import write_report
 from headstart.results import Provenance, Results, load_results
 from headstart.runtime.run import (
@@ -227,3 +229,38 @@ def _unfinished(folder: Path, missing: UnfinishedError) -> str:
         f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
         "another version; run its own command again first (explain trains nothing)"
     )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run in a list: its folder, how far it is, when it was begun, and its answer or none."""
+
+    folder: Path
+    state: str
+    begun: str
+    said: str
+
+
+def list_runs(root: Path) -> list[Listed]:
+    """The runs in a folder and in the folders below it, the newest first; nothing is computed.
+
+    Raises:
+        StudyError: the folder is not there.
+    """
+    if not root.is_dir():
+        raise StudyError(f"{root}: no such folder")
+    notes = {path.parent for path in root.rglob(NOTE)}
+    folders = notes | {path.parent for path in root.rglob("results.json")}
+    return sorted((_listed(folder) for folder in folders), key=lambda run: run.begun, reverse=True)
+
+
+def _listed(folder: Path) -> Listed:
+    marker = next(p for p in (folder / NOTE, folder / "results.json") if p.is_file())
+    begun = datetime.fromtimestamp(marker.stat().st_mtime).astimezone().isoformat(" ", "minutes")
+    try:
+        results = _finished(folder)
+    except StudyError as error:
+        return Listed(folder, "unreadable", begun[:16], str(error))
+    if results is None:
+        return Listed(folder, "unfinished", begun[:16], "headstart report shows how far it is")
+    return Listed(folder, "finished", begun[:16], str(first_screen(results)["headline"]))

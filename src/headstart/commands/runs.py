@@ -141,3 +141,69 @@ def _explain_image(
     terminal.line(f"Arrays: {explained.arrays}")
     if json:
         print(explained.arrays)
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN [RUN]", help="A run folder, or two side by side.")
+    ],
+    out: Annotated[Path, typer.Option(help="With two runs: the page that shows both.")] = Path(
+        "side-by-side.html"
+    ),
+) -> None:
+    """Write a run's page again, also of an unfinished run; or show two runs side by side."""
+    from headstart.config import StudyError
+    from headstart.finished import report_run
+    from headstart.reporting.answer import first_screen
+
+    if len(folders) > 2:
+        raise StudyError(f"report: {len(folders)} folders; give one run, or two to compare")
+    if len(folders) == 2:
+        _beside(folders[0], folders[1], out)
+        return
+    results = report_run(folders[0])
+    typer.echo(first_screen(results)["headline"])
+    typer.echo(f"Report: {folders[0] / 'report.html'}")
+
+
+def _beside(one: Path, other: Path, out: Path) -> None:
+    from headstart.config import StudyError
+    from headstart.reporting.beside import write_beside
+    from headstart.results import load_results
+
+    if not out.resolve().parent.is_dir():
+        raise StudyError(f"--out {out}: no folder {out.parent}")
+    path = write_beside(load_results(one), load_results(other), out)
+    typer.echo(f"Both runs: {path}")
+
+
+def list_(
+    root: Annotated[Path, typer.Argument(metavar="RUNS", help="The folder they lie in.")] = Path(
+        "runs"
+    ),
+) -> None:
+    """List the runs below a folder, the newest first, with what each found."""
+    from rich.console import Console
+
+    from headstart.finished import list_runs
+    from headstart.reporting.summary import runs_table
+
+    found = list_runs(root)
+    if not found:
+        typer.echo(f"No run below {root}.")
+        return
+    Console(highlight=False).print(
+        runs_table([(str(r.folder), r.state, r.begun, r.said) for r in found])
+    )
+
+
+def tensorboard(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Print the command that shows a run's training curves in TensorBoard."""
+    from headstart.config import StudyError
+
+    logs = folder / "tensorboard"
+    if not logs.is_dir():
+        raise StudyError(f"{folder}: nothing was logged there; give the folder of a run")
+    typer.echo(shlex.join(["tensorboard", "--logdir", str(logs)]))

@@ -63,6 +63,19 @@ def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
     return table
 
 
+def runs_table(rows: Sequence[tuple[str, str, str, str]]) -> Table:
+    """Runs as rows: folder, state, when it was begun, and what it found."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("run", "state", "begun", "answer"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    return table
+
+
 def gate_lines(results: Results) -> list[str]:
     """The gates that fail, one line a reason, and one line that counts all of them."""
     if not results.gates:
