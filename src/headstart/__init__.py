@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, explain, load_encoder, run
+    from headstart.api import compare, explain, load_encoder, predict, run
     from headstart.config import Study, StudyError
     from headstart.plugins import (
         register_attribution,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from headstart.results import Results, load_results
 
 _HOMES = {
-    "api": ("compare", "explain", "load_encoder", "run"),
+    "api": ("compare", "explain", "load_encoder", "predict", "run"),
     "config": ("Study", "StudyError"),
     "plugins": (
         "register_attribution",
@@ -45,6 +45,7 @@ __all__ = [
     "explain",
     "load_encoder",
     "load_results",
+    "predict",
     "register_attribution",
     "register_executor",
     "register_method",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import images, machine, runs
+from headstart.commands import images, machine, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -252,6 +252,7 @@ _OTHERS = (
     images.check,
     runs.compare,
     runs.explain,
+    using.predict,
     runs.report,
     runs.list_,
     runs.tensorboard,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -13,6 +13,8 @@ from time import time
 from typing import Any
 
 from headstart.config import StudyError
+from headstart.data.decode import EXTENSIONS
+from headstart.data.scan import Found, find_unlabeled
 from headstart.engine import Engine
 from headstart.layers import Layers, build_study
 from headstart.pipeline import (
@@ -47,6 +49,7 @@ from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
+from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
 from headstart.stages.report import Answers, Asked, Outcome, gather
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError
 
@@ -89,6 +92,47 @@ def explain_image(
     """
     with taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
         return explain_picture(run, data, explainable(run, data, grid), picture, target)
+
+
+def predict_images(
+    folder: Path, images: Sequence[Path], wanted: Wanted | None = None, tell: Tell | None = None
+) -> Predicted:
+    """Ask a classifier of a finished run for the classes of images from anywhere.
+
+    Args:
+        folder: the run.
+        images: image files, and locations of images such as a folder or a ``.zip``.
+        wanted: which classifier (default: the best on validation).
+        tell: who is told of progress.
+
+    Raises:
+        StudyError: no finished run, no such classifier, no images, or none that can be read.
+    """
+    files = _files(images)
+    with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        asker = Asker(run, data, grid, choose(run, grid, wanted or Wanted()))
+        predicted = predict(run, data, asker, files)
+    if (predicted.predicted < 0).all():
+        raise StudyError(
+            f"predict: none of the {len(files)} images can be read; {files[0].path}: "
+            f"{predicted.reasons[0]}"
+        )
+    return predicted
+
+
+def _files(images: Sequence[Path]) -> list[Found]:
+    """The images at some paths, in their order; what is inside a location in the location's."""
+    files = []
+    for path in images:
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+            files.append(Found(str(path), str(path)))
+        elif not path.exists():
+            raise StudyError(f"{path}: no such image or folder")
+        else:
+            files += find_unlabeled(path)
+    if not files:
+        raise StudyError("predict: no images given; name files or a folder, or - for a list")
+    return files
 
 
 def report_run(folder: Path, tell: Tell | None = None) -> Results:
