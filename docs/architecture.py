@@ -26,6 +26,7 @@ PURPOSE = {
     "terminal": "progress for a person",
     "faults": "a machine's faults in one line",
     "finished": "asking a run folder later",
+    "cost": "what a study will take",
     "pipeline": "READ FIRST: the verbs in order",
     "bench": "timing in turns",
     "stages": "one file or folder a verb",

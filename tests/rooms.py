@@ -20,6 +20,7 @@ FLOORS = (
     {"engine", "store"},
     {"runtime"},
     {"stages", "executors"},
+    {"cost"},
     {"pipeline", "bench", "plugins"},
     {"cluster", "terminal", "faults", "finished"},
     {"api"},

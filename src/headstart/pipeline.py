@@ -26,6 +26,7 @@ from headstart.arms import (
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.cores import usable_cores
+from headstart.cost import Todo, cost_lines, estimate, is_long
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.results import Provenance
@@ -43,7 +44,6 @@ from headstart.runtime.run import (
 )
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
-from headstart.stages.cost import Todo, cost_lines, estimate, is_long
 from headstart.stages.evaluate import evaluate
 from headstart.stages.explain import (
     Objects,
