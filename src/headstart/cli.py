@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import images, machine, runs
+from headstart.commands import export, images, machine, runs
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -255,6 +255,7 @@ _OTHERS = (
     runs.report,
     runs.list_,
     runs.tensorboard,
+    export.export,
     machine.bench,
     machine.presets,
     machine.settings,

@@ -1,0 +1,76 @@
+"""Hugging Face: timm's folder, which ``transformers`` wraps as it is (``TimmWrapperModel``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from headstart.export.formats.base import Model, Network, normalise_line, normalised
+from headstart.export.formats.timm import Timm
+
+
+class HuggingFace(Timm):
+    """The files of ``timm``, read back with ``transformers``."""
+
+    library = "transformers"
+    needs = ("transformers",)
+
+    def load(self, model: Model, folder: Path) -> Network:
+        """What ``transformers`` makes of the folder.
+
+        Raises:
+            ValueError: a weight that found no place, or a place without a weight.
+        """
+        import transformers
+
+        loader: Any = getattr(transformers, _auto(model))
+        loaded, info = loader.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+        wrong = sorted(str(name) for kind in _WRONG for name in info.get(kind) or ())
+        if wrong:
+            raise ValueError(f"{len(wrong)} weights do not fit (first: {wrong[0]})")
+        return normalised(_Answer(loaded.eval(), _output(model)))
+
+    def usage(self, model: Model) -> str:
+        """From the folder; the processor resizes, crops and normalises."""
+        return "\n".join(
+            [
+                "import torch",
+                f"from transformers import AutoImageProcessor, {_auto(model)}",
+                "",
+                'processor = AutoImageProcessor.from_pretrained(".")  # resizes, crops, normalises',
+                f'model = {_auto(model)}.from_pretrained(".").eval()',
+                'pixels = processor(image, return_tensors="pt")["pixel_values"]  # a PIL image',
+                f"{'logits' if model.classes else 'features'} = model(pixels).{_output(model)}",
+                "",
+                "# of images x that are already resized and cropped:",
+                normalise_line(),
+                f"model(x).{_output(model)}",
+            ]
+        )
+
+
+_WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+
+
+class _Answer(nn.Module):
+    """One tensor of what a model of ``transformers`` answers."""
+
+    def __init__(self, network: nn.Module, output: str) -> None:
+        super().__init__()
+        self.network, self.output = network, output
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = getattr(self.network(x), self.output)
+        return answer
+
+
+def _auto(model: Model) -> str:
+    return "AutoModelForImageClassification" if model.classes else "AutoModel"
+
+
+def _output(model: Model) -> str:
+    return "logits" if model.classes else "pooler_output"
