@@ -88,8 +88,7 @@ class Encoder(_Base):
             raise StudyError(f"batch_size: at least 1, not {self.batch_size!r}")
         stored = find(self.run, Wanted(self.method, self.seed))
         self.network_ = stored.encoder.requires_grad_(False)
-        self.image_size_ = int(stored.results.study["encoder"]["image_size"])
-        self.side_ = round(self.image_size_ * stored.results.study["data"]["cache_factor"])
+        self.image_size_, self.side_ = stored.image_size, stored.side
         self._n_features_out = stored.encoder.num_features
         return self
 

@@ -53,7 +53,7 @@ def export(  # noqa: PLR0913 - the signature is the command line
     kind = "features" if protocol is None else "logits"
     typer.echo(
         f"{out}: {', '.join(record.files)}, export.json. Read back, its {kind} differ from "
-        f"headstart's own by {record.agreement.relative:.1e} of the largest.",
+        f"headstart's own by {record.agreement.relative:.1g} of the largest.",
         err=True,
     )
     if json:

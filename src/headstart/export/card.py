@@ -18,6 +18,8 @@ from headstart.reporting.safe import markdown
 from headstart.reporting.sentences.methods import references_of
 from headstart.results import ArmResult, Comparison, Pretraining, Results
 
+_CHOSEN = ("lr", "weight_decay", "augmentation", "strength", "epochs", "steps")
+
 
 def model_card(
     results: Results, record: Record, form: Format, model: Model, license_name: str
@@ -86,7 +88,7 @@ def _what(results: Results, source: Source) -> Iterator[str]:
         yield f"It began with the given weights “{start}” ({markdown(source.further_weights)})."
     else:
         known = begun if begun in ("random", "pretrained") else "given"
-        yield f"Training in its run began with {known} weights. This file is of seed {source.seed}."
+        yield f"Training began with {known} weights. These are the weights of seed {source.seed}."
 
 
 def _preprocessing(record: Record) -> Iterator[str]:
@@ -103,8 +105,9 @@ def _preprocessing(record: Record) -> Iterator[str]:
         ],
     )
     yield (
-        "The run first keeps each picture as a small square and takes its pixels from there. A "
-        "resize straight from the file gives nearly the same pixels, and not exactly."
+        f"The run first keeps each whole picture as a square of {record.preprocessing.stored} px "
+        "and resizes that. A resize straight from the file gives nearly the same pixels, and not "
+        "exactly."
     )
 
 
@@ -118,25 +121,25 @@ def _classes(record: Record) -> Iterator[str]:
 
 def _training(results: Results, source: Source) -> Iterator[str]:
     counts = results.data.counts
-    yield _table(
-        ("images", "count"),
-        [
-            ("pretrained on, without labels", words.count(counts.pool)),
-            ("of these, labelled training images", words.count(counts.pool_from_train)),
-            ("labelled, for training", words.count(counts.train)),
-            ("labelled, for validation", words.count(counts.validation)),
-            ("labelled, for the test", words.count(counts.test)),
-        ],
-    )
+    pool = [
+        ("pretrained on, without labels", words.count(counts.pool)),
+        ("of these, labelled training images", words.count(counts.pool_from_train)),
+    ]
+    labelled = [
+        ("labelled, for training", words.count(counts.train)),
+        ("labelled, for validation", words.count(counts.validation)),
+        ("labelled, for the test", words.count(counts.test)),
+    ]
+    yield _table(("images", "count"), [*(pool if is_pretrained(source.method) else []), *labelled])
     rows = [r for r in results.pretraining if (r.method, r.seed) == (source.method, source.seed)]
     yield from (_pretrained(results, row) for row in rows)
     judged = [row for row in _rows(results, source) if _is_classifier(source)]
     for row in judged:
-        settings = (row.chosen or {}).items()
-        chosen = ", ".join(f"{markdown(name)} {markdown(str(value))}" for name, value in settings)
+        settings = ((name, row.chosen[name]) for name in _CHOSEN if name in (row.chosen or {}))
+        chosen = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings)
         yield (
-            f"The classifier learned from {words.plural(row.labels, 'label')}, those it was chosen "
-            f"with included. Chosen on validation: {chosen or 'nothing'}."
+            f"The classifier had {words.plural(row.labels, 'label')}, for training and validation "
+            f"together. Chosen on validation: {chosen or 'nothing'}."
         )
 
 
@@ -219,8 +222,8 @@ def _check(record: Record, form: Format) -> str:
     kind = "logits" if _is_classifier(record.source) else "features"
     return (
         f"These files were read back with {form.library} and asked for {agreement.images} fixed "
-        f"images: the {kind} differ from headstart's own by at most {agreement.largest:.1e}, "
-        f"{agreement.relative:.1e} of the largest. `export.json` has the SHA-256 of each file."
+        f"images: the {kind} differ from headstart's own by at most {agreement.largest:.1g}, "
+        f"{agreement.relative:.1g} of the largest. `export.json` has the SHA-256 of each file."
     )
 
 

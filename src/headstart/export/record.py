@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headstart.export.check import Agreement
 from headstart.nn.encoder import MEAN, STD
+from headstart.runtime.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ class Source:
 class Preprocessing:
     """The run's evaluation transform: pixels in [0, 1], then ``(pixel - mean) / std``.
 
-    ``resize`` is the short side in pixels, ``crop`` the side of the square in the middle.
+    ``resize`` is the short side in pixels, ``crop`` the side of the square in the middle;
+    ``stored`` is the side of the square that the run squashes a whole picture to before that.
     """
 
+    stored: int
     resize: int
     crop: int
     interpolation: str
@@ -44,9 +47,10 @@ class Preprocessing:
     std: tuple[float, ...]
 
     @classmethod
-    def at(cls, size: int) -> Preprocessing:
-        """That of images of ``size`` pixels."""
-        return cls(size, size, "bilinear", True, MEAN, STD)
+    def of(cls, stored: Stored) -> Preprocessing:
+        """That of the run."""
+        size = stored.image_size
+        return cls(stored.side, size, size, "bilinear", True, MEAN, STD)
 
 
 @dataclass(frozen=True)

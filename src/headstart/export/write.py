@@ -16,7 +16,7 @@ import torch
 from headstart.arms import Origin
 from headstart.config import StudyError
 from headstart.export.card import model_card
-from headstart.export.check import TOLERANCE, Agreement, compare
+from headstart.export.check import Agreement, DifferentError, compare
 from headstart.export.formats import FORMATS
 from headstart.export.formats.base import Format, Model
 from headstart.export.record import Preprocessing, Record, Source
@@ -48,15 +48,15 @@ class Asked:
 def export(asked: Asked) -> Record:
     """Write a network of a finished run for another library, with a model card.
 
-    What was written is read back with that library, and both answer the same images; where the
-    answers are further apart than ``TOLERANCE``, nothing is left behind.
+    What was written is read back with that library; where it is not the same network, by its
+    weights or by its answers to fixed images, nothing is left behind.
 
     Returns:
         What ``export.json`` holds.
 
     Raises:
         StudyError: no such network or format, a library that is missing or has no such network, a
-            folder that is taken, or answers that differ; in one line.
+            folder that is taken, or a network that is not the same; in one line.
     """
     form = _format(asked.to)
     _require_free(asked.out)
@@ -68,7 +68,7 @@ def export(asked: Asked) -> Record:
         record = Record(
             format=asked.to,
             source=_source(stored, model),
-            preprocessing=Preprocessing.at(model.image_size),
+            preprocessing=Preprocessing.of(stored),
             classes=stored.classes,
             agreement=agreement,
             versions={name: version(name) for name in (*_LIBRARIES, *form.needs)},
@@ -112,20 +112,15 @@ def _written(name: str, form: Format, model: Model, folder: Path) -> Agreement:
     """Write the files, and ask the library for what it makes of them."""
     try:
         form.write(model, folder)
-        agreement = compare(model.network, form.load(model, folder), model.image_size)
+        return compare(model, form.load(model, folder))
     except Exception as error:
         if isinstance(error, StudyError) or _of_machine(error):
             raise
+        what = str(error) if isinstance(error, DifferentError) else first_line(error)
         raise StudyError(
-            f"--to {name}: {form.library} does not take this {model.backbone} back "
-            f"({first_line(error)}); nothing was written"
+            f"--to {name}: what {form.library} reads back is not this {model.backbone}: {what}; "
+            "nothing was written"
         ) from error
-    if not agreement.passed:
-        raise StudyError(
-            f"--to {name}: {form.library}'s answers differ from headstart's own by "
-            f"{agreement.relative:.1e} of the largest, more than {TOLERANCE:g}; nothing was written"
-        )
-    return agreement
 
 
 def _of_machine(error: Exception) -> bool:

@@ -49,6 +49,16 @@ class Stored:
         return self.network.encoder if isinstance(self.network, Supervised) else self.network
 
     @property
+    def image_size(self) -> int:
+        """Side of the images that it takes, in pixels."""
+        return int(self.results.study["encoder"]["image_size"])
+
+    @property
+    def side(self) -> int:
+        """Side of the square that its run keeps a whole picture as, in pixels."""
+        return round(self.image_size * self.results.study["data"]["cache_factor"])
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the run, in the order of a classifier's logits."""
         return tuple(one.name for one in self.results.data.classes)
@@ -75,9 +85,7 @@ def _classifier(folder: Path, results: Results, cell: Cell) -> tuple[Supervised,
     """The encoder and its head; of one trained end to end both lie in one file."""
     entry = _artifact(folder, results, "classify", (cell.label,))
     if entry is None:
-        raise StudyError(
-            f"{folder}: the artifact of {cell.label} is not there; run the study again"
-        )
+        raise StudyError(f"{folder}: classify/{cell.label} is not there; run the study again")
     classes = len(results.data.classes)
     if PROTOCOLS[cell.protocol].trained:
         network = Supervised(_body(results), classes)

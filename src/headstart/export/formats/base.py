@@ -36,8 +36,8 @@ class Model:
         """The network of a run as it is exported."""
         settings = stored.results.study["encoder"]
         classes = stored.classes if isinstance(stored.network, Supervised) else ()
-        size, stem = settings["image_size"], settings["stem"]
-        return cls(settings["backbone"], size, stem, stored.network, classes)
+        backbone, stem = settings["backbone"], settings["stem"]
+        return cls(backbone, stored.image_size, stem, stored.network, classes)
 
     @property
     def encoder(self) -> Encoder:
@@ -73,17 +73,31 @@ class Format(Protocol):
             StudyError: the library has no such network, in one line.
         """
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """What the library makes of the written files: every weight in its place, or an error."""
 
     def usage(self, model: Model) -> str:
         """The same in lines of Python for a reader; ``x`` are images (B, 3, T, T) in [0, 1]."""
 
 
-def normalised(network: nn.Module) -> Network:
-    """A library's network behind the normalisation that headstart has inside."""
-    encoder = Encoder(network, 0).eval()
-    return encoder.__call__
+@dataclass(frozen=True)
+class Loaded:
+    """What a library made of the files.
+
+    ``weights`` are those of its network by the backbone's own names, those of a linear head last;
+    None where the library has no weights by name.
+    """
+
+    answer: Network
+    weights: Mapping[str, Tensor] | None
+
+
+def loaded(network: nn.Module, prefix: str = "") -> Loaded:
+    """A library's network behind the normalisation that headstart has inside; ``prefix`` is what
+    the library puts before the names of its weights.
+    """
+    weights = {n.removeprefix(prefix): w for n, w in network.state_dict().items()}
+    return Loaded(Encoder(network, 0).eval().__call__, weights)
 
 
 def normalise_line() -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from headstart.export.formats.base import Model, Network, normalise_line, normalised
+from headstart.export.formats.base import Loaded, Model, loaded, normalise_line
 from headstart.export.formats.timm import Timm
 
 
@@ -17,7 +19,7 @@ class HuggingFace(Timm):
     library = "transformers"
     needs = ("transformers",)
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """What ``transformers`` makes of the folder.
 
         Raises:
@@ -26,13 +28,14 @@ class HuggingFace(Timm):
         import transformers
 
         loader: Any = getattr(transformers, _auto(model))
-        loaded, info = loader.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
-        )
+        with _no_progress_bar():
+            network, info = loader.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
         wrong = sorted(str(name) for kind in _WRONG for name in info.get(kind) or ())
         if wrong:
             raise ValueError(f"{len(wrong)} weights do not fit (first: {wrong[0]})")
-        return normalised(_Answer(loaded.eval(), _output(model)))
+        return loaded(_Answer(network, _output(model)), "network.timm_model.")
 
     def usage(self, model: Model) -> str:
         """From the folder; the processor resizes, crops and normalises."""
@@ -46,14 +49,28 @@ class HuggingFace(Timm):
                 'pixels = processor(image, return_tensors="pt")["pixel_values"]  # a PIL image',
                 f"{'logits' if model.classes else 'features'} = model(pixels).{_output(model)}",
                 "",
-                "# of images x that are already resized and cropped:",
+                "# or of images x that are already resized and cropped:",
                 normalise_line(),
-                f"model(x).{_output(model)}",
+                f"{'logits' if model.classes else 'features'} = model(x).{_output(model)}",
             ]
         )
 
 
 _WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Load without a bar; the host's own choice is put back."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class _Answer(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from headstart.export.formats.base import Model, Network
+from headstart.export.formats.base import Loaded, Model
 
 FILE = "model.onnx"
 
@@ -35,7 +35,7 @@ class Onnx:
         assert program is not None
         program.save(folder / FILE, external_data=False)
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """An onnxruntime session on the CPU; it is asked for single images and for a batch."""
         import onnxruntime
 
@@ -45,7 +45,7 @@ class Onnx:
             (found,) = session.run(_outputs(model)[:1], {"images": images.numpy()})
             return torch.from_numpy(found)
 
-        return lambda images: torch.cat([ask(images[:1]), ask(images[1:])])
+        return Loaded(lambda images: torch.cat([ask(images[:1]), ask(images[1:])]), None)
 
     def usage(self, model: Model) -> str:
         """With onnxruntime; nothing is left to be normalised."""

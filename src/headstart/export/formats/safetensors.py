@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.export.formats.base import WEIGHTS, Model, Network
+from torch import nn
+
+from headstart.export.formats.base import WEIGHTS, Loaded, Model
 from headstart.files import write_bytes
 from headstart.methods.supervised import Supervised
 from headstart.nn.encoder import build_encoder
@@ -28,18 +30,20 @@ class Safetensors:
         content = save({name: tensor.contiguous() for name, tensor in named.items()})
         write_bytes(folder / WEIGHTS, content)
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """The file in a backbone that is built anew; safetensors itself knows no networks."""
         from safetensors.torch import load_file
 
         stored = load_file(folder / WEIGHTS)
         encoder = build_encoder(model.backbone, image_size=model.image_size, stem=model.stem)
-        if not model.classes:
+        network: nn.Module = encoder
+        if model.classes:
+            network = Supervised(encoder, len(model.classes))
+            network.load_state_dict({_inside(name): t for name, t in stored.items()}, strict=True)
+        else:
             encoder.body.load_state_dict(stored, strict=True)
-            return encoder.eval().__call__
-        network = Supervised(encoder, len(model.classes))
-        network.load_state_dict({_inside(name): t for name, t in stored.items()}, strict=True)
-        return network.eval().__call__
+        weights = {n.removeprefix(_prefix(model)): tensor for n, tensor in stored.items()}
+        return Loaded(network.eval().__call__, weights)
 
     def usage(self, model: Model) -> str:
         """As tensors by name, and in a study."""

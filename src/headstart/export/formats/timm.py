@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from headstart.config import StudyError
-from headstart.export.formats.base import WEIGHTS, Model, Network, normalise_line, normalised
+from headstart.export.formats.base import WEIGHTS, Loaded, Model, loaded, normalise_line
 from headstart.files import write_bytes
 from headstart.nn.encoder import MEAN, STD
 from headstart.store import write_json
@@ -29,13 +29,13 @@ class Timm:
         write_bytes(folder / WEIGHTS, save(tensors(model, head)))
         write_json(folder / "config.json", _config(model, built))
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """timm's model of that name, strictly loaded."""
         from safetensors.torch import load_file
 
         built = create(model)
         built.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        return normalised(built.eval())
+        return loaded(built)
 
     def usage(self, model: Model) -> str:
         """Two ways: from the folder, or into a model that is built by name."""

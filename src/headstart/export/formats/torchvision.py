@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from headstart.config import StudyError
-from headstart.export.formats.base import WEIGHTS, Model, Network, normalise_line, normalised
+from headstart.export.formats.base import WEIGHTS, Loaded, Model, loaded, normalise_line
 from headstart.export.formats.timm import refuse_small_stem, tensors
 from headstart.files import write_bytes
 from headstart.nn.encoder import last_linear, torchvision_model
@@ -26,7 +26,7 @@ class Torchvision:
         head = last_linear(_create(model, len(model.classes) or 1))
         write_bytes(folder / WEIGHTS, save(tensors(model, head)))
 
-    def load(self, model: Model, folder: Path) -> Network:
+    def load(self, model: Model, folder: Path) -> Loaded:
         """torchvision's model of that name, strictly loaded."""
         from safetensors.torch import load_file
 
@@ -34,7 +34,7 @@ class Torchvision:
         if not model.classes:
             built.set_submodule(last_linear(built), nn.Identity())
         built.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        return normalised(built.eval())
+        return loaded(built)
 
     def usage(self, model: Model) -> str:
         """By name; an encoder has nothing where the classifier was."""
