@@ -1,4 +1,4 @@
-"""The model card: what it must say, and that nothing in it comes of a name or leaves the machine."""
+"""The model card: what it must say, and that no name in it is more than text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from headstart.export.write import Asked, export
+from headstart.reporting.words import fraction_name
 from headstart.results import load_results
 from headstart.runtime.stored import Wanted
 
@@ -48,7 +49,8 @@ def test_an_encoders_card(runs: dict[str, Path], tmp_path: Path) -> None:
     }
     results = load_results(run)
     for row in results.comparisons:
-        assert (row.sentence[:60] in text.replace("\\", "")) == (row.arm_a.method == "simclr")
+        line = f"- {row.arm_a.label}, {fraction_name(row.fraction)}: {row.sentence}"
+        assert (line in text.replace("\\", "")) == (row.arm_a.method == "simclr")
     counts = results.data.counts
     assert f"| pretrained on, without labels | {counts.pool} |" in text
     assert "A Simple Framework for Contrastive Learning" in text
@@ -108,7 +110,7 @@ def test_names_of_users_are_text(
     (run / "results.json").write_text(json.dumps(results), "utf8")
     license_name = "mine: yes\ntags: [stolen]\n---\n# Hello"
     text = card(run, tmp_path / "out", license_name, protocol=protocol)
-    assert front(text)["license"] == license_name
+    assert front(text)["license"] == "mine: yes tags: [stolen] --- # Hello"
     assert "stolen" not in front(text)["tags"]
     assert "<script>" not in text
     assert "[a](http" not in text

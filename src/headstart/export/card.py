@@ -59,10 +59,15 @@ def _front(record: Record, form: Format, license_name: str) -> str:
     front = {
         "library_name": form.library,
         "pipeline_tag": task,
-        "license": license_name,
+        "license": _line(license_name),
         "tags": list(dict.fromkeys([task, *learned, method, source.backbone, "headstart"])),
     }
-    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+def _line(text: str) -> str:
+    """One line: a line of dashes would end the YAML."""
+    return " ".join(text.split())
 
 
 def _title(source: Source) -> str:
@@ -240,7 +245,7 @@ def _made_with(results: Results, record: Record) -> Iterator[str]:
 
 def _code(text: str) -> str:
     """Text between backticks; it cannot end them."""
-    return " ".join(text.replace("`", "'").splitlines())
+    return _line(text.replace("`", "'"))
 
 
 def _citation(source: Source) -> Iterator[str]:
