@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, explain, load_classifier, load_encoder, run
+    from headstart.api import compare, explain, load_classifier, load_encoder, predict, run
     from headstart.config import Study, StudyError
     from headstart.features import Encoder
     from headstart.plugins import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from headstart.results import Results, load_results
 
 _HOMES = {
-    "api": ("compare", "explain", "load_classifier", "load_encoder", "run"),
+    "api": ("compare", "explain", "load_classifier", "load_encoder", "predict", "run"),
     "config": ("Study", "StudyError"),
     "features": ("Encoder",),
     "plugins": (
@@ -49,6 +49,7 @@ __all__ = [
     "load_classifier",
     "load_encoder",
     "load_results",
+    "predict",
     "register_attribution",
     "register_executor",
     "register_method",

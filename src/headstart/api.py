@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.results import Comparisons, Results
     from headstart.runtime.run import Tell
+    from headstart.stages.predict import Predicted
 
 Location = str | Path
 
@@ -93,6 +94,39 @@ def compare(
     are_files = len(places) > 1 or (bool(places) and places[0].is_file())
     first = None if baseline is None else Path(baseline)
     return compare_paths(places, first, margin, are_files=are_files).found
+
+
+def predict(
+    run: Location,
+    images: Sequence[Location],
+    *,
+    arm: str = "best",
+    label_fraction: float | None = None,
+    seed: int | None = None,
+    progress: bool = True,
+) -> Predicted:
+    """Name the classes of images with a classifier of a finished run, as ``headstart predict``.
+
+    Args:
+        run: the folder of a finished run.
+        images: image files, folders, ``.zip`` or ``.tar`` files.
+        arm: ``method/protocol``, or the best on the validation images.
+        label_fraction: of several amounts of labels (default: the largest).
+        seed: of several seeds (default: the first).
+        progress: whether to say on stderr how far it is.
+
+    Returns:
+        Calibrated probabilities, distances to the training images and features, image by image.
+
+    Raises:
+        StudyError: no finished run, no such classifier, or no image that can be read.
+    """
+    from headstart.finished import predict_images
+    from headstart.stages.predict import Wanted
+
+    wanted = Wanted(arm, label_fraction, seed)
+    with _watching(progress) as tell:
+        return predict_images(Path(run), [Path(image) for image in images], wanted, tell)
 
 
 def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Module:

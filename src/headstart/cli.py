@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import export, images, machine, runs
+from headstart.commands import export, images, machine, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -25,6 +25,7 @@ from headstart.commands.options import (
     ImageSize,
     Json,
     Labeled,
+    Quiet,
     Set,
     StudyFile,
     Unlabeled,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from headstart.arms import Arm
     from headstart.config import Study
     from headstart.stages.report import Outcome
+    from headstart.terminal import Terminal
 
 app = typer.Typer(
     help="Does self-supervised pretraining give my classifier a head start? Two folders of images "
@@ -131,6 +133,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
     ] = None,
     groups: Groups = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Compare self-supervised pretraining with supervised training on your images."""
@@ -156,11 +159,11 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "executor": executor,
         "workers": workers,
     }
-    return _run(study_of(preset, study, set_, flags), out, json=json)
+    return _run(study_of(preset, study, set_, flags), out, quiet=quiet, json=json)
 
 
 @app.command()
-def demo(
+def demo(  # noqa: PLR0913 - the signature is the command line
     out: Annotated[Path, typer.Option(help="Where the images and the run go.")] = Path("runs/demo"),
     shortcut: Annotated[
         float, typer.Option(help="0 … 1: how far the background predicts the class.")
@@ -170,6 +173,7 @@ def demo(
         bool, typer.Option("--images-only", help="Generate the bags, run nothing.")
     ] = False,
     set_: Set = None,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> int:
     """Generate nine classes of bags, run every arm on them, and write the report."""
@@ -183,7 +187,7 @@ def demo(
         "labeled": bags / "labeled",
         "masks": bags,
     }
-    code = _run(study_of("demo", None, set_, flags), out / "bags", json=json)
+    code = _run(study_of("demo", None, set_, flags), out / "bags", quiet=quiet, json=json)
     if shortcut == 0:
         cheat = shlex.join(["headstart", "demo", "--shortcut", "0.95", "--out", f"{out}-shortcut"])
         typer.echo(f"To see what a background that tells the class does: {cheat}", err=True)
@@ -252,6 +256,7 @@ _OTHERS = (
     images.check,
     runs.compare,
     runs.explain,
+    using.predict,
     runs.report,
     runs.list_,
     runs.tensorboard,
@@ -264,28 +269,24 @@ for _command in _OTHERS:
     app.command(_command.__name__.rstrip("_"))(_command)
 
 
-def _run(study: Study, out: Path, *, json: bool) -> int:
+def _run(study: Study, out: Path, *, quiet: bool, json: bool) -> int:
     from headstart.pipeline import run_study
     from headstart.terminal import Terminal
 
-    terminal = Terminal()
+    terminal = Terminal(quiet)
     command = shlex.join(["headstart", *sys.argv[1:]])
     with terminal:
         outcome = run_study(study, out, terminal, command)
     _print_outcome(outcome, terminal)
     if json:
         print(outcome.results_path)
-    return _exit_code(outcome, terminal)
+    return _exit_code(outcome)
 
 
-def _exit_code(outcome: Outcome, terminal: Any) -> int:
-    """Name the arms that were lost; exit code 1 where none was trained to its end, else 0."""
+def _exit_code(outcome: Outcome) -> int:
+    """1 where no arm was trained to its end, else 0."""
     trained = [arm for arm in outcome.results.arms if _trained(arm.arm)]
-    lost = [arm for arm in trained if arm.status != "ok"]
-    names = dict.fromkeys(f"{arm.arm} (seed {arm.seed})" for arm in lost)
-    if names:
-        terminal.line(f"Warning: not judged, see the report for why: {', '.join(names)}")
-    return int(bool(trained) and len(lost) == len(trained))
+    return int(bool(trained) and all(arm.status != "ok" for arm in trained))
 
 
 def _trained(arm: Arm) -> bool:
@@ -295,11 +296,16 @@ def _trained(arm: Arm) -> bool:
     return is_pretrained(arm.method) or PROTOCOLS[arm.protocol].trained
 
 
-def _print_outcome(outcome: Outcome, terminal: Any) -> None:
-    """The table of arms, the gates and verdicts, and where the report is."""
-    from headstart.reporting.summary import gate_lines, summary_table, verdict_lines
+def _print_outcome(outcome: Outcome, terminal: Terminal) -> None:
+    """The answer, the table of arms, what failed, and where the report is."""
+    from headstart.reporting.summary import answer_lines, gate_lines, lost_lines, summary_table
 
-    terminal.show(summary_table(outcome.results))
-    for line in (*gate_lines(outcome.results), *verdict_lines(outcome.results)):
-        terminal.line(line)
-    terminal.line(f"Report: {outcome.report_path}")
+    results = outcome.results
+    headline, *more = answer_lines(results)
+    terminal.headline(headline)
+    for line in more:
+        terminal.last(line)
+    terminal.show(summary_table(results))
+    for line in (*lost_lines(results), *gate_lines(results)):
+        terminal.last(line)
+    terminal.last(f"Report: {outcome.report_path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -13,27 +13,22 @@ from time import time
 from typing import Any
 
 from headstart.config import StudyError
+from headstart.data.decode import EXTENSIONS
+from headstart.data.scan import Found, find_unlabeled
 from headstart.engine import Engine
 from headstart.layers import Layers, build_study
 from headstart.pipeline import (
     NOTE,
-    Task,
     answer,
     branches,
-    cells_of,
-    encoder_of,
     explainable,
-    judge,
     opened,
-    tasks_of,
+    so_far,
 )
 from headstart.reporting.answer import first_screen
 from headstart.reporting.page import write_report
 from headstart.results import Provenance, Results, load_results
 from headstart.runtime.run import (
-    Branch,
-    Cell,
-    CellResult,
     Dataset,
     Explained,
     Grid,
@@ -44,13 +39,11 @@ from headstart.runtime.run import (
 from headstart.stages.compare import compare
 from headstart.stages.explain import ExplainedImage, find_objects
 from headstart.stages.explain import explain_image as explain_picture
-from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
+from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
 from headstart.stages.report import Answers, Asked, Outcome, gather
-from headstart.store import Entry, FinishedStore, Store, UnfinishedError
-
-NOT_YET = "not computed yet"
+from headstart.store import FinishedStore, Store, UnfinishedError
 
 
 def explain_run(
@@ -89,6 +82,47 @@ def explain_image(
     """
     with taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
         return explain_picture(run, data, explainable(run, data, grid), picture, target)
+
+
+def predict_images(
+    folder: Path, images: Sequence[Path], wanted: Wanted | None = None, tell: Tell | None = None
+) -> Predicted:
+    """Ask a classifier of a finished run for the classes of images from anywhere.
+
+    Args:
+        folder: the run.
+        images: image files, and locations of images such as a folder or a ``.zip``.
+        wanted: which classifier (default: the best on validation).
+        tell: who is told of progress.
+
+    Raises:
+        StudyError: no finished run, no such classifier, no images, or none that can be read.
+    """
+    files = _files(images)
+    with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        asker = Asker(run, data, grid, choose(run, grid, wanted or Wanted()))
+        predicted = predict(run, data, asker, files)
+    if (predicted.predicted < 0).all():
+        raise StudyError(
+            f"predict: none of the {len(files)} images can be read; {files[0].path}: "
+            f"{predicted.reasons[0]}"
+        )
+    return predicted
+
+
+def _files(images: Sequence[Path]) -> list[Found]:
+    """The images at some paths, in their order; what is inside a location in the location's."""
+    files = []
+    for path in images:
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+            files.append(Found(str(path), str(path)))
+        elif not path.exists():
+            raise StudyError(f"{path}: no such image or folder")
+        else:
+            files += find_unlabeled(path)
+    if not files:
+        raise StudyError("predict: no images given; name files or a folder, or - for a list")
+    return files
 
 
 def report_run(folder: Path, tell: Tell | None = None) -> Results:
@@ -148,40 +182,13 @@ def _so_far(folder: Path, tell: Tell) -> Results:
             f"{folder}: its images are not read to the end yet, or have changed; there is nothing "
             "to report"
         ) from None
-    grid = Grid(tuple(_branch_so_far(run, data, task) for task in tasks_of(study)))
+    grid = so_far(run, data)
     writing = replace(run, store=Store(folder, tell.line))
     gates = check_gates(writing, data, grid)
     compared = compare(writing, data, grid, gates)
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, Explained(), compared, gates)
     return gather(run, data, grid, answers, Asked(about["command"], begun))
-
-
-def _branch_so_far(run: Run, data: Dataset, task: Task) -> Branch:
-    """What is there of an encoder and its classifiers; nothing is computed."""
-    cells = list(cells_of(run.study, task.method, task.seed))
-    not_yet = tuple(CellResult(cell, "unfinished", NOT_YET) for cell in cells)
-    try:
-        encoder = encoder_of(run, data, task)
-    except UnfinishedError:
-        return Branch(task.method, task.seed, None, None, not_yet)
-    status, reason = encoder.info["status"], encoder.info.get("reason")
-    if status != "ok":
-        lost = tuple(CellResult(cell, status, reason) for cell in cells)
-        return Branch(task.method, task.seed, encoder, None, lost)
-    try:
-        features = extract(run, data, encoder, task.label)
-    except UnfinishedError:
-        return Branch(task.method, task.seed, encoder, None, not_yet)
-    judged = tuple(_cell_so_far(run, data, cell, (encoder, features)) for cell in cells)
-    return Branch(task.method, task.seed, encoder, features, judged)
-
-
-def _cell_so_far(run: Run, data: Dataset, cell: Cell, sources: tuple[Entry, Entry]) -> CellResult:
-    try:
-        return judge(run, data, [cell], sources)[0]
-    except UnfinishedError:
-        return CellResult(cell, "unfinished", NOT_YET)
 
 
 @contextmanager

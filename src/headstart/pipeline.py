@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -43,6 +43,7 @@ from headstart.runtime.run import (
 )
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
+from headstart.stages.cost import Todo, cost_lines, estimate, is_long
 from headstart.stages.evaluate import evaluate
 from headstart.stages.explain import (
     Objects,
@@ -62,9 +63,11 @@ from headstart.stages.pretrain import (
 )
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
-from headstart.store import Entry, Store, locked, write_json
+from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked, write_json
 
 NOTE = "study.json"
+WHOLE = "encoders with their classifiers"
+NOT_YET = "not computed yet"
 
 
 def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:
@@ -99,9 +102,30 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
     for line in data_card(run, data).lines:
         run.tell.line(line)
+    _tell_cost(run, data)
     grid = branches(run, data)
     review_lookalikes(run, data, grid)
     return answer(run, data, grid, objects, asked)
+
+
+def _tell_cost(run: Run, data: Dataset) -> None:
+    """Before anything long: what is left to do, and what it takes on this machine."""
+    left = todo(run, data)
+    if is_long(run, data, left):
+        for line in cost_lines(estimate(run, data, left), left):
+            run.tell.line(line)
+
+
+def todo(run: Run, data: Dataset) -> list[Todo]:
+    """The encoders and classifiers that are still to be made."""
+    finished = replace(run, store=FinishedStore(run.folder), tell=Silence())
+    left = []
+    for one in so_far(finished, data).branches:
+        cells = tuple(cell.cell for cell in one.cells if cell.status == "unfinished")
+        encoder = one.encoder is None and is_pretrained(one.method)
+        if encoder or cells:
+            left.append(Todo(one.method, one.seed, encoder, cells))
+    return left
 
 
 def note(run: Run, command: str) -> None:
@@ -144,7 +168,12 @@ def branches(run: Run, data: Dataset) -> Grid:
         _begin(run, task)
     workers = study.engine.workers or usable_cores()
     executor = EXECUTORS[study.engine.executor](workers, run.tell)
-    return Grid(tuple(executor.map(Work(run, data), tasks)))
+    done = []
+    run.tell.progress(WHOLE, 0, len(tasks))
+    for one in executor.map(Work(run, data), tasks):
+        done.append(one)
+        run.tell.progress(WHOLE, len(done), len(tasks))
+    return Grid(tuple(done))
 
 
 @dataclass(frozen=True)
@@ -235,6 +264,38 @@ def judge(
         else:
             judged.append(CellResult(cell, info["status"], info["reason"]))
     return tuple(judged)
+
+
+def so_far(run: Run, data: Dataset) -> Grid:
+    """Every encoder and classifier of a study that is there, for a run with a finished store."""
+    return Grid(tuple(_branch_so_far(run, data, task) for task in tasks_of(run.study)))
+
+
+def _branch_so_far(run: Run, data: Dataset, task: Task) -> Branch:
+    """What is there of an encoder and its classifiers; nothing is computed."""
+    cells = list(cells_of(run.study, task.method, task.seed))
+    not_yet = tuple(CellResult(cell, "unfinished", NOT_YET) for cell in cells)
+    try:
+        encoder = encoder_of(run, data, task)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, None, None, not_yet)
+    status, reason = encoder.info["status"], encoder.info.get("reason")
+    if status != "ok":
+        lost = tuple(CellResult(cell, status, reason) for cell in cells)
+        return Branch(task.method, task.seed, encoder, None, lost)
+    try:
+        features = extract(run, data, encoder, task.label)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, encoder, None, not_yet)
+    judged = tuple(_cell_so_far(run, data, cell, (encoder, features)) for cell in cells)
+    return Branch(task.method, task.seed, encoder, features, judged)
+
+
+def _cell_so_far(run: Run, data: Dataset, cell: Cell, sources: tuple[Entry, Entry]) -> CellResult:
+    try:
+        return judge(run, data, [cell], sources)[0]
+    except UnfinishedError:
+        return CellResult(cell, "unfinished", NOT_YET)
 
 
 def tasks_of(study: Study) -> list[Task]:

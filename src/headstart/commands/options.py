@@ -43,6 +43,7 @@ Compile = Annotated[
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing before the end.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Last line on stdout: the path of results.json.")
 ]
