@@ -299,6 +299,23 @@ def test_the_check_can_fail() -> None:
     assert TOLERANCE == 1e-5
 
 
+def test_a_network_of_rounding_says_so() -> None:
+    """Logits of features that hardly differ: the difference of two large numbers."""
+    encoder = tiny_study.small_encoder()
+    network = headstart.methods.supervised.Supervised(encoder, 2).eval()
+    with torch.no_grad():
+        encoder.body[0].weight.mul_(1e-6)
+        network.head.weight.fill_(1e7)
+        network.head.bias.sub_(network(fixed_images(8)).mean(dim=0))
+    model = Model("", 8, "standard", network, ("a", "b"))
+
+    def shaken(x: Tensor) -> Tensor:
+        return network(x * (1 + 1e-6))
+
+    with pytest.raises(DifferentError, match="between 32 and 64 bits: rounding decides them"):
+        compare(model, Loaded(shaken, None))
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 
@@ -314,6 +331,7 @@ def copied(runs: dict[str, Path], tmp_path: Path) -> Path:
     ("words", "told"),
     [
         ("--to timm --method dino", "no encoder of dino with seed 0; there are simclr (seed 0)"),
+        ("--to timm --method supervised", "(seed 0); it has a classifier: give its protocol"),
         ("--to timm --method simclr --seed 9", "no encoder of simclr with seed 9"),
         ("--to time --method simclr", "'time' is not one of 'timm', 'torchvision', 'safetensors'"),
         ("--to timm --method simclr --protocol knn", "simclr/knn is not a network"),
@@ -396,6 +414,8 @@ def test_a_folder_that_is_taken(runs: dict[str, Path], tmp_path: Path) -> None:
     file.write_text("mine", "utf8")
     refused("not empty", asked(runs["resnet18"], "timm", tmp_path))
     refused("is no folder", asked(runs["resnet18"], "timm", file))
+    (tmp_path / "link").symlink_to(tmp_path)
+    refused("is no folder", asked(runs["resnet18"], "timm", tmp_path / "link"))
     refused("file/below: ", asked(runs["resnet18"], "timm", file / "below"))
     assert file.read_text("utf8") == "mine"
 

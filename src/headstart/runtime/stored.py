@@ -137,7 +137,11 @@ def _encoder(
         further = results.study["encoder"].get("further_weights", {})
         known += [str(Origin.of_weights(name)) for name in further]
         there = ", ".join(known) or "none"
-        raise StudyError(f"{folder}: no encoder of {method} with seed {seed}; there are {there}")
+        inside = any(r.method == method and PROTOCOLS[r.protocol].trained for r in results.arms)
+        hint = "; it has a classifier: give its protocol" if inside else ""
+        raise StudyError(
+            f"{folder}: no encoder of {method} with seed {seed}; there are {there}{hint}"
+        )
     encoder = _body(results)
     load_weights(encoder.body, entry, "encoder")
     return encoder, (entry,)
