@@ -143,7 +143,8 @@ def test_cloned_and_pickled(run: Path, paths: list[Path]) -> None:
     ("X", "told"),
     [
         ([], "X: no picture"),
-        ("photo.jpg", "X: one picture alone"),
+        ("photo.jpg", "X: a list of pictures is needed, not str"),
+        (3, "X: a list of pictures is needed, not int"),
         (["nowhere.jpg"], r"X\[0\]: nowhere.jpg: cannot be read as an image"),
         ([3], r"X\[0\]: a path, a PIL image or an array .* not int"),
         (np.zeros((2, 8, 8, 3)), r"\(N, H, W, 3\) of uint8, not \(2, 8, 8, 3\) of float64"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from headstart.config import StudyError
 from headstart.data.decode import decode, square
@@ -66,6 +66,10 @@ class Encoder(_Base):
         batch_size: pictures at a time; it changes no feature by more than rounding.
     """
 
+    network_: nn.Module
+    image_size_: int
+    side_: int
+
     def __init__(
         self,
         run: str | Path,
@@ -84,7 +88,7 @@ class Encoder(_Base):
         Raises:
             StudyError: no finished run, no such encoder in it, or no batch size.
         """
-        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
+        if self.batch_size < 1:
             raise StudyError(f"batch_size: at least 1, not {self.batch_size!r}")
         stored = find(self.run, Wanted(self.method, self.seed))
         self.network_ = stored.encoder.requires_grad_(False)
@@ -125,21 +129,18 @@ class Encoder(_Base):
         return features
 
 
-def _pictures(X: Any) -> Sequence[Any]:
+def _pictures(X: Any) -> list[Any]:
     """The pictures one by one; an array of one column, as a table gives it, is a list of paths."""
-    if isinstance(X, str | Path | Image.Image):
-        raise StudyError("X: one picture alone; give a list of pictures")
-    values = X.to_numpy() if hasattr(X, "to_numpy") else X
-    if isinstance(values, np.ndarray):
-        values = _of_array(values)
-    if not isinstance(values, Sequence):
-        values = list(values)
-    if not len(values):
+    if isinstance(X, str | Path | Image.Image) or not isinstance(X, Iterable):
+        raise StudyError(f"X: a list of pictures is needed, not {type(X).__name__}")
+    values: Any = X.to_numpy() if hasattr(X, "to_numpy") else X
+    pictures = _of_array(values) if isinstance(values, np.ndarray) else list(values)
+    if not pictures:
         raise StudyError("X: no picture; at least one is needed")
-    return values
+    return pictures
 
 
-def _of_array(values: np.ndarray[Any, Any]) -> Sequence[Any]:
+def _of_array(values: np.ndarray[Any, Any]) -> list[Any]:
     if values.dtype.kind in "OU":
         if values.ndim == 1 or values.shape[1:] == (1,):
             return list(values.ravel())

@@ -140,7 +140,8 @@ def _training(results: Results, source: Source) -> Iterator[str]:
     yield from (_pretrained(results, row) for row in rows)
     judged = [row for row in _rows(results, source) if _is_classifier(source)]
     for row in judged:
-        settings = ((name, row.chosen[name]) for name in _CHOSEN if name in (row.chosen or {}))
+        known = row.chosen or {}
+        settings = ((name, known[name]) for name in _CHOSEN if name in known)
         chosen = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings)
         yield (
             f"The classifier had {words.plural(row.labels, 'label')}, for training and validation "

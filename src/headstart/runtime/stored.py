@@ -56,7 +56,8 @@ class Stored:
     @property
     def side(self) -> int:
         """Side of the square that its run keeps a whole picture as, in pixels."""
-        return round(self.image_size * self.results.study["data"]["cache_factor"])
+        factor: float = self.results.study["data"]["cache_factor"]
+        return round(self.image_size * factor)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -62,8 +62,9 @@ _WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
     """Load without a bar; the host's own choice is put back."""
-    from transformers.utils import logging
+    from transformers.utils import logging as library
 
+    logging: Any = library
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -111,8 +111,8 @@ def _call(model: Model) -> str:
 
 def _classifier(built: nn.Module, model: Model) -> str:
     """The name of timm's linear classifier."""
-    named = dict(built.named_modules())
-    last = [name for name, module in named.items() if module is built.get_classifier()]  # type: ignore[operator]
+    named: dict[str, nn.Module] = dict(built.named_modules())
+    last: list[str] = [name for name, module in named.items() if module is built.get_classifier()]  # type: ignore[operator]
     if len(last) != 1 or not isinstance(named[last[0]], nn.Linear):
         raise StudyError(
             f"--to: timm's {model.backbone} does not end in one linear classifier; take "
