@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def test_an_encoders_card(runs: dict[str, Path], tmp_path: Path) -> None:
     assert "A Simple Framework for Contrastive Learning" in text
     assert "Bootstrap Your Own Latent" not in text
     assert "| 0 | bauletto |" in text
+    assert re.search(r"all \d+ weights are equal bit for bit, and the features of 5", text)
     (artifact,) = json.loads((tmp_path / "out/export.json").read_text("utf8"))["source"][
         "artifacts"
     ]

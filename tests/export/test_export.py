@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torchvision.transforms import v2
 
 import headstart
 import tiny_study
@@ -51,6 +52,11 @@ def images(count: int) -> Tensor:
     return torch.rand(count, 3, 32, 32, generator=drawn)
 
 
+def picture() -> Image.Image:
+    """Noise, wider than high."""
+    return Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 57, 3), np.uint8))
+
+
 def code_of(folder: Path) -> str:
     """The lines of Python in the model card."""
     return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text("utf8"), re.S)[0]
@@ -60,7 +66,7 @@ def follow(folder: Path, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """Do what the model card says, in the folder."""
     monkeypatch.chdir(folder)
     onnx = (folder / "model.onnx").exists()
-    names: dict[str, Any] = {"x": x.numpy() if onnx else x, "image": Image.new("RGB", (50, 40))}
+    names: dict[str, Any] = {"x": x.numpy() if onnx else x, "image": picture()}
     with torch.inference_mode():
         exec(code_of(folder), names)
     return names
@@ -103,7 +109,17 @@ def test_the_library_answers_as_headstart(
     if to == "onnx" and protocol:
         assert close(names["probabilities"], expected.softmax(dim=1))
     if to == "hf":
-        assert names["pixels"].shape == (1, 3, 32, 32)
+        if protocol:
+            named = names["model"].config.id2label
+            assert tuple(named.values()) == find(run, Wanted("simclr")).classes
+        assert float((names["pixels"][0] - as_the_card_says(names["image"])).abs().max()) < 1e-6
+
+
+def as_the_card_says(picture: Image.Image) -> Tensor:
+    """Short side, middle, [0, 1], mean and deviation, by torchvision on the picture itself."""
+    steps = [v2.Resize(32, antialias=True), v2.CenterCrop(32), v2.PILToTensor()]
+    pixels: Tensor = v2.Compose(steps)(picture)
+    return v2.Normalize(MEAN, STD)(pixels / 255)
 
 
 def built_by_hand(backbone: str, weights: dict[str, Tensor], x: Tensor) -> Tensor:

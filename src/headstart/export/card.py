@@ -226,10 +226,12 @@ def _comparisons(results: Results, source: Source) -> Iterator[Comparison]:
 def _check(record: Record, form: Format) -> str:
     agreement = record.agreement
     kind = "logits" if _is_classifier(record.source) else "features"
+    same = f"all {agreement.weights} weights are equal bit for bit, and " * bool(agreement.weights)
     return (
-        f"These files were read back with {form.library} and asked for {agreement.images} fixed "
-        f"images: the {kind} differ from headstart's own by at most {agreement.largest:.1g}, "
-        f"{agreement.relative:.1g} of the largest. `export.json` has the SHA-256 of each file."
+        f"These files were read back with {form.library}: {same}the {kind} of "
+        f"{agreement.images} fixed images differ from headstart's own by at most "
+        f"{agreement.largest:.1g}, {agreement.relative:.1g} of the largest. `export.json` has the "
+        "SHA-256 of each file."
     )
 
 
