@@ -29,6 +29,8 @@ PURPOSE = {
     "cost": "what a study will take",
     "pipeline": "READ FIRST: the verbs in order",
     "bench": "timing in turns",
+    "export": "networks for other libraries",
+    "features": "an encoder for scikit-learn",
     "stages": "one file or folder a verb",
     "executors": "where cells are computed",
     "runtime": "what the verbs share",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import images, machine, runs, using
+from headstart.commands import export, images, machine, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -260,6 +260,7 @@ _OTHERS = (
     runs.report,
     runs.list_,
     runs.tensorboard,
+    export.export,
     machine.bench,
     machine.presets,
     machine.settings,
