@@ -26,10 +26,8 @@ from headstart.reporting.words import plural, seconds
 from headstart.runtime.memory import peak_memory
 from headstart.runtime.networks import load_encoder, outputs
 from headstart.runtime.run import Cell, Dataset, Run
-from headstart.stages.classify.job import FinetuneJob
-from headstart.stages.classify.search import base_grid
-from headstart.stages.pretrain import Job, start
-from headstart.stages.pretrain.watch import PROBE
+from headstart.stages.classify import FinetuneJob, base_grid
+from headstart.stages.pretrain import PROBE, Job, start
 from headstart.store import Entry
 
 SECONDS = 1.5  # of measuring a kind of step
