@@ -53,7 +53,7 @@ def main() -> None:
 
 def answer_of(work: Callable[[T], R], task: T) -> R | Exception:
     """What the work gives or raises; of an error that cannot travel, its text."""
-    answer: Any
+    answer: R | Exception
     try:
         answer = work(task)
     except Exception as error:  # noqa: BLE001 - the parent raises it again
