@@ -19,13 +19,18 @@ from rooms import FLOORS, SOURCE, modules  # noqa: E402
 
 PURPOSE = {
     "cli": "parses, calls, prints",
+    "commands": "the commands beside run",
     "api": "the same from Python",
     "cluster": "cells on other machines",
     "plugins": "add a part of your own",
     "terminal": "progress for a person",
     "faults": "a machine's faults in one line",
+    "finished": "asking a run folder later",
+    "cost": "what a study will take",
     "pipeline": "READ FIRST: the verbs in order",
     "bench": "timing in turns",
+    "export": "networks for other libraries",
+    "features": "an encoder for scikit-learn",
     "stages": "one file or folder a verb",
     "executors": "where cells are computed",
     "runtime": "what the verbs share",

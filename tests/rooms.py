@@ -20,15 +20,17 @@ FLOORS = (
     {"engine", "store"},
     {"runtime"},
     {"stages", "executors"},
-    {"pipeline", "bench", "plugins"},
-    {"cluster", "terminal", "faults"},
+    {"cost"},
+    {"pipeline", "bench", "plugins", "export"},
+    {"cluster", "terminal", "faults", "finished", "features"},
     {"api"},
+    {"commands"},
     {"cli"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The one place that may know each of these.
-ONLY = {"lightning": "engine", "captum": "attributions", "ray": "cluster"}
+ONLY = {"lightning": "engine", "captum": "attributions", "ray": "executors"}
 
 
 def modules() -> list[Path]:

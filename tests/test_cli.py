@@ -255,7 +255,7 @@ def test_stopping_by_hand_is_not_a_crash(main: Main, monkeypatch: pytest.MonkeyP
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_study", stopped)
+    monkeypatch.setattr(cli, "study_of", stopped)
     code, _, stderr = main("run", "--labeled", "x")
     assert code == 130
     assert "Traceback" not in stderr

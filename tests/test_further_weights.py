@@ -17,9 +17,10 @@ import tiny_study
 from headstart.arms import Arm
 from headstart.cli import app
 from headstart.config import Study, StudyError
+from headstart.finished import explain_run
 from headstart.layers import build_study, compose_study, flag_layers, read_study_file
 from headstart.nn.encoder import build_encoder
-from headstart.pipeline import explain_run, run_study
+from headstart.pipeline import run_study
 from headstart.reporting.sentences import sentence
 from headstart.stages.pretrain import further_weights, start, start_from_further
 from headstart.stages.report import Outcome

@@ -324,9 +324,11 @@ class EngineSettings(Frozen):
     """Whether to use torch.compile."""
     executor: str = "serial"
     """Where the encoders of a study are trained and judged: ``serial``, one after the other here,
-    or ``processes``, several at once in processes of their own on this machine."""
+    ``processes``, several at once in processes of their own on this machine, or ``ray``, on a Ray
+    cluster: the one that the environment variable RAY_ADDRESS names, or one started here."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Processes at once; by default one a core. They share the cores unless ``threads`` is set."""
+    """Processes at once, or cores of a Ray cluster started here; by default one a core. Processes
+    share the cores unless ``threads`` is set."""
 
 
 class Study(Frozen):

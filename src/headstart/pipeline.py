@@ -6,9 +6,8 @@ index → pretrain → extract → classify → evaluate → explain → compare
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,10 +26,10 @@ from headstart.arms import (
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.cores import usable_cores
+from headstart.cost import Todo, cost_lines, estimate, is_long
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
-from headstart.layers import Layers, build_study
-from headstart.results import Provenance, load_results
+from headstart.results import Provenance
 from headstart.runtime import run as runtime
 from headstart.runtime.run import (
     Branch,
@@ -47,13 +46,11 @@ from headstart.stages.classify import classify
 from headstart.stages.compare import compare
 from headstart.stages.evaluate import evaluate
 from headstart.stages.explain import (
-    ExplainedImage,
     Objects,
     explain,
     find_objects,
     untrained_cells,
 )
-from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.extract import extract
 from headstart.stages.gates import check_gates
 from headstart.stages.index import DataCard, copy_lists, data_card, index, write_card
@@ -66,7 +63,11 @@ from headstart.stages.pretrain import (
 )
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
-from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked
+from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked, write_json
+
+NOTE = "study.json"
+WHOLE = "encoders with their classifiers"
+NOT_YET = "not computed yet"
 
 
 def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = "") -> Outcome:
@@ -85,7 +86,8 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
         StudyError: the user's mistake, in one line.
     """
     begun = time.time()
-    with _opened(study, out, tell or Silence()) as run:
+    with opened(study, out, tell or Silence()) as run:
+        note(run, command)
         return _whole(run, Asked(command, begun))
 
 
@@ -100,52 +102,43 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
     for line in data_card(run, data).lines:
         run.tell.line(line)
-    grid = _branches(run, data)
+    left = todo(run, data)
+    _tell_cost(run, data, left)
+    grid = branches(run if left else replace(run, tell=Silence()), data)
     review_lookalikes(run, data, grid)
-    return _answer(run, data, grid, objects, asked)
+    return answer(run, data, grid, objects, asked)
 
 
-def explain_run(
-    folder: Path, changes: Layers = (), tell: Tell | None = None, command: str = ""
-) -> Outcome:
-    """Explain the networks of a finished run anew, under other settings, and train nothing.
-
-    Args:
-        folder: the run.
-        changes: settings laid over those of the run; those of ``explain`` may change.
-        tell: who is told of progress.
-        command: how it was asked for.
-
-    Returns:
-        The results and the report, written anew.
-
-    Raises:
-        StudyError: no run, an unfinished one, or the user's mistake, in one line.
-    """
-    begun = time.time()
-    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, earlier):
-        return _answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
+def _tell_cost(run: Run, data: Dataset, left: Sequence[Todo]) -> None:
+    """Before anything long: what is left to do, and what it takes on this machine."""
+    if is_long(run, data, left):
+        for line in cost_lines(estimate(run, data, left), left):
+            run.tell.line(line)
 
 
-def explain_image(
-    folder: Path,
-    picture: Path,
-    target: str | None = None,
-    changes: Layers = (),
-    tell: Tell | None = None,
-) -> ExplainedImage:
-    """Show one picture to the networks of a finished run; see ``stages.one_image``.
-
-    Raises:
-        StudyError: no run, an unfinished one, or the user's mistake, in one line.
-    """
-    with _taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
-        return explain_picture(run, data, _explainable(run, data, grid), picture, target)
+def todo(run: Run, data: Dataset) -> list[Todo]:
+    """The encoders and classifiers that are still to be made."""
+    finished = replace(run, store=FinishedStore(run.folder), tell=Silence())
+    left = []
+    for one in so_far(finished, data).branches:
+        cells = tuple(cell.cell for cell in one.cells if cell.status == "unfinished")
+        encoder = one.encoder is None and is_pretrained(one.method)
+        if encoder or cells:
+            left.append(Todo(one.method, one.seed, encoder, cells))
+    return left
 
 
-def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: Asked) -> Outcome:
+def note(run: Run, command: str) -> None:
+    """Write ``study.json``: what is being run, so that a run that was stopped can be asked."""
+    study = run.study.model_dump(mode="json")
+    further = dict(run.further_weights)
+    about = {"command": command, "precision": run.engine.precision, "further_weights": further}
+    write_json(run.folder / NOTE, {**about, "study": study})
+
+
+def answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: Asked) -> Outcome:
     """What is left when all cells are judged: explain, compare, report."""
-    classifiers = _explainable(run, data, grid) if run.study.explain.images else {}
+    classifiers = explainable(run, data, grid) if run.study.explain.images else {}
     explained = explain(run, data, classifiers, objects)
     gates = check_gates(run, data, grid)
     compared = compare(run, data, grid, gates)
@@ -153,53 +146,6 @@ def _answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked:
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, explained, compared, gates)
     return report(run, data, grid, answers, asked)
-
-
-@contextmanager
-def _taken_up(
-    folder: Path, changes: Layers, tell: Tell
-) -> Iterator[tuple[Run, Dataset, Grid, Provenance]]:
-    """A finished run with its data and its cells, and its provenance; nothing is computed."""
-    _only_questions(changes)
-    path = folder / "results.json"
-    if not path.is_file():
-        raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
-    results = load_results(path)
-    stored, earlier = deepcopy(dict(results.study)), results.provenance
-    if earlier.precision:  # "auto" may mean something else on this machine
-        stored["engine"]["precision"] = earlier.precision
-    asked = build_study([(str(path), stored), *changes])
-    with _opened(asked, folder, tell, earlier) as run:
-        finished = replace(run, store=FinishedStore(folder))
-        try:
-            data = index(finished)
-            grid = _branches(finished, data)
-        except UnfinishedError as missing:
-            raise StudyError(_unfinished(folder, missing)) from None
-        yield run, data, grid, earlier
-
-
-def _only_questions(changes: Layers) -> None:
-    """What was trained stays as the run has it: results of fewer seeds would replace its own."""
-    for source, values in changes:
-        named = {f"engine.{key}" for key in values.get("engine", {})} | (values.keys() - {"engine"})
-        if named - {"explain", "engine.device"}:
-            raise StudyError(
-                f"{source}: of a finished run only explain.* and engine.device can be set; "
-                "headstart run makes another"
-            )
-
-
-def _unfinished(folder: Path, missing: UnfinishedError) -> str:
-    if missing.verb == "index":
-        return (
-            f"{folder}: its images are not what they were, or another version read them; explain "
-            "needs them as they were"
-        )
-    return (
-        f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
-        "another version; run its own command again first (explain trains nothing)"
-    )
 
 
 def check_study(study: Study, out: Path, tell: Tell | None = None) -> tuple[DataCard, Path]:
@@ -210,19 +156,26 @@ def check_study(study: Study, out: Path, tell: Tell | None = None) -> tuple[Data
     Raises:
         StudyError: the user's mistake, in one line.
     """
-    with _opened(study, out, tell or Silence()) as run:
+    with opened(study, out, tell or Silence()) as run:
         return write_card(run, index(run))
 
 
-def _branches(run: Run, data: Dataset) -> Grid:
+def branches(run: Run, data: Dataset) -> Grid:
     """Every encoder of every seed with its classifiers, computed by the study's executor."""
     study = run.study
-    tasks = [Task(method, seed) for seed in study.seeds for method in _encoders(study)]
+    tasks = tasks_of(study)
     for task in tasks:  # several share a start, so it is made before they may run side by side
         _begin(run, task)
     workers = study.engine.workers or usable_cores()
     executor = EXECUTORS[study.engine.executor](workers, run.tell)
-    return Grid(tuple(executor.map(Work(run, data), tasks)))
+    done: dict[Task, Branch] = {}
+    run.tell.progress(WHOLE, 0, len(tasks))
+    # The longest first, so that at the end no worker waits for one that began late.
+    ordered = sorted(tasks, key=lambda task: not is_pretrained(task.method))
+    for task, one in zip(ordered, executor.map(Work(run, data), ordered), strict=True):
+        done[task] = one
+        run.tell.progress(WHOLE, len(done), len(tasks))
+    return Grid(tuple(done[task] for task in tasks))
 
 
 @dataclass(frozen=True)
@@ -260,6 +213,11 @@ class Task:
     method: str
     seed: int
 
+    @property
+    def label(self) -> str:
+        """A name for folders."""
+        return f"{self.method}-seed{self.seed}"
+
     def __str__(self) -> str:
         """Its name in messages."""
         return f"{self.method} (seed {self.seed})"
@@ -276,20 +234,26 @@ def _begin(run: Run, task: Task) -> Entry:
 
 def branch(run: Run, data: Dataset, task: Task) -> Branch:
     """One encoder, followed by its classifiers at every label fraction, each judged."""
-    begin = _begin(run, task)
-    trained = is_pretrained(task.method)
-    encoder = pretrain(run, data, task.method, task.seed, begin) if trained else begin
-    cells = list(_cells(run.study, task.method, task.seed))
+    encoder = encoder_of(run, data, task)
+    cells = list(cells_of(run.study, task.method, task.seed))
     status, reason = encoder.info["status"], encoder.info.get("reason")
     features = None
     judged = tuple(CellResult(cell, status, reason) for cell in cells)
     if status == "ok" and cells:  # random weights have none where only fine-tuning is asked for
-        features = extract(run, data, encoder, f"{task.method}-seed{task.seed}")
-        judged = _judge(run, data, cells, (encoder, features))
+        features = extract(run, data, encoder, task.label)
+        judged = judge(run, data, cells, (encoder, features))
     return Branch(task.method, task.seed, encoder, features, judged)
 
 
-def _judge(
+def encoder_of(run: Run, data: Dataset, task: Task) -> Entry:
+    """The task's encoder: pretrained, or the weights as they are."""
+    begin = _begin(run, task)
+    if not is_pretrained(task.method):
+        return begin
+    return pretrain(run, data, task.method, task.seed, begin)
+
+
+def judge(
     run: Run, data: Dataset, cells: list[Cell], sources: tuple[Entry, Entry]
 ) -> tuple[CellResult, ...]:
     """Classify and evaluate the cells of one encoder; ``sources`` are its and its features'."""
@@ -304,6 +268,43 @@ def _judge(
     return tuple(judged)
 
 
+def so_far(run: Run, data: Dataset) -> Grid:
+    """Every encoder and classifier of a study that is there, for a run with a finished store."""
+    return Grid(tuple(_branch_so_far(run, data, task) for task in tasks_of(run.study)))
+
+
+def _branch_so_far(run: Run, data: Dataset, task: Task) -> Branch:
+    """What is there of an encoder and its classifiers; nothing is computed."""
+    cells = list(cells_of(run.study, task.method, task.seed))
+    not_yet = tuple(CellResult(cell, "unfinished", NOT_YET) for cell in cells)
+    try:
+        encoder = encoder_of(run, data, task)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, None, None, not_yet)
+    status, reason = encoder.info["status"], encoder.info.get("reason")
+    if status != "ok":
+        lost = tuple(CellResult(cell, status, reason) for cell in cells)
+        return Branch(task.method, task.seed, encoder, None, lost)
+    try:
+        features = extract(run, data, encoder, task.label)
+    except UnfinishedError:
+        return Branch(task.method, task.seed, encoder, None, not_yet)
+    judged = tuple(_cell_so_far(run, data, cell, (encoder, features)) for cell in cells)
+    return Branch(task.method, task.seed, encoder, features, judged)
+
+
+def _cell_so_far(run: Run, data: Dataset, cell: Cell, sources: tuple[Entry, Entry]) -> CellResult:
+    try:
+        return judge(run, data, [cell], sources)[0]
+    except UnfinishedError:
+        return CellResult(cell, "unfinished", NOT_YET)
+
+
+def tasks_of(study: Study) -> list[Task]:
+    """Every encoder of every seed, in the order in which they are made."""
+    return [Task(method, seed) for seed in study.seeds for method in _encoders(study)]
+
+
 def _encoders(study: Study) -> list[str]:
     """Whose encoders a seed has: the start, random weights, each method's, and further ones."""
     given = ["start"] if study.encoder.weights != "random" else []
@@ -315,7 +316,7 @@ def _encoders(study: Study) -> list[str]:
     return [BASELINE.method, UNTRAINED.method, *given, *study.methods, *further]
 
 
-def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
+def cells_of(study: Study, method: str, seed: int) -> Iterator[Cell]:
     """The cells of one encoder: its protocols at every label fraction."""
     protocols: tuple[str, ...] = study.classify.protocols
     if method == BASELINE.method:  # the start itself, trained end to end
@@ -330,7 +331,7 @@ def _cells(study: Study, method: str, seed: int) -> Iterator[Cell]:
             yield from (Cell(arm, seed, fraction, draw) for arm in arms)
 
 
-def _explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:
+def explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:
     """All classifiers, and the untrained ones that explaining needs beside them."""
     found = dict(grid.classifiers)
     for cell in untrained_cells(run.study):
@@ -342,9 +343,7 @@ def _explainable(run: Run, data: Dataset, grid: Grid) -> Classifiers:
 
 
 @contextmanager
-def _opened(
-    study: Study, out: Path, tell: Tell, earlier: Provenance | None = None
-) -> Iterator[Run]:
+def opened(study: Study, out: Path, tell: Tell, earlier: Provenance | None = None) -> Iterator[Run]:
     """The run folder, made or found again and locked; what could fail late is asked for now.
 
     A finished run does without the files of its weights: its provenance says what they held.

@@ -57,7 +57,8 @@ RunPath = Annotated[
 """A path below the run's folder."""
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}")]
 Seconds = Annotated[float, Field(ge=0)]
-Status = Literal["ok", "collapsed", "failed"]
+Status = Literal["ok", "collapsed", "failed", "unfinished"]
+"""``unfinished`` only on the page of a run that has not come to its end."""
 Metric = Literal["accuracy", "balanced_accuracy", "macro_f1", "kappa"]
 Likeness = Literal["same", "different", "unclear", "not_reproducible", "no_ceiling", "no_maps"]
 FocusVerdict = Literal["more", "less", "no more", "not measured"]
@@ -797,6 +798,17 @@ class Results(Model):
     explanations: Explanations | None = None
     warnings: tuple[Line, ...]
     provenance: Provenance
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether some classifiers are still to be made."""
+        return any(arm.status == "unfinished" for arm in self.arms)
+
+    @property
+    def progress(self) -> str:
+        """``3 of 15 classifiers are done``."""
+        done = sum(arm.status != "unfinished" for arm in self.arms)
+        return f"{done} of {len(self.arms)} classifiers are done"
 
     def to_json(self) -> dict[str, Any]:
         """The plain values of ``results.json``."""

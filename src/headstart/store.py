@@ -32,7 +32,7 @@ VERSIONS = {
     "classify": 7,
     "evaluate": 2,
     "explain": 6,
-    "gates": 2,
+    "gates": 3,
     "compare": 6,
 }
 DONE = "done.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headstart.reporting.words import seconds
+
 QUIET_SECONDS = 15.0  # between two lines about the same thing where there is no terminal
+SPARSER = 0.1  # and at least this share of the time so far: a night is a page, not a book
 
 
 class _Stderr(Console):
@@ -31,14 +35,25 @@ class _Stderr(Console):
         self.quiet = True
 
 
-class Terminal:
-    """Shows the progress of a run on stderr, so that stdout stays free for results."""
+@dataclass
+class _Watched:
+    """Something long, for a log file: when it began, and when a line was last written of it."""
 
-    def __init__(self) -> None:
-        self.console = _Stderr()
+    begun: float
+    told: float
+
+
+class Terminal:
+    """Shows the progress of a run on stderr, so that stdout stays free for results.
+
+    With ``quiet`` it says nothing while the run goes on; ``last`` and ``show`` are for its end.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console, self.quiet = _Stderr(), quiet
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("eta"),
@@ -46,10 +61,10 @@ class Terminal:
         )
         self.bars = Progress(*columns, console=self.console, transient=True)
         self.tasks: dict[str, TaskID] = {}
-        self.begun: dict[str, tuple[float, float]] = {}
+        self.watched: dict[str, _Watched] = {}
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.quiet:
             self.bars.start()
         return self
 
@@ -64,7 +79,16 @@ class Terminal:
 
     def line(self, text: str) -> None:
         """A line that stays."""
+        if not self.quiet:
+            self.last(text)
+
+    def last(self, text: str) -> None:
+        """A line of the end, which is said in any case."""
         self.console.print(text, markup=False, soft_wrap=True)
+
+    def headline(self, text: str) -> None:
+        """The answer in one line, with room around it."""
+        self.console.print(f"\n{text}\n", style="bold", markup=False)
 
     def show(self, renderable: Any) -> None:
         """A table, or anything else that Rich can draw."""
@@ -72,6 +96,8 @@ class Terminal:
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Move a bar, or, where there is no terminal, write a line now and then."""
+        if self.quiet:
+            return
         if not self.console.is_terminal:
             self._log(what, done, total)
             return
@@ -84,15 +110,14 @@ class Terminal:
 
     def _log(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun, last_line = self.begun.setdefault(what, (now, now - QUIET_SECONDS))
-        if done < total and now - last_line < QUIET_SECONDS:
+        known = self.watched.setdefault(what, _Watched(now, now - QUIET_SECONDS))
+        wait = max(QUIET_SECONDS, SPARSER * (now - known.begun))
+        if done < total and now - known.told < wait:
             return
-        self.begun[what] = (begun, now)
-        eta = (
-            f", about {(now - begun) / done * (total - done):.0f} s left"
-            if 0 < done < total and now - begun > 1
-            else ""
-        )
+        known.told = now
+        lasted = now - known.begun
+        left = lasted / done * (total - done) if 0 < done < total and lasted > 1 else 0.0
+        eta = f", about {seconds(left)} left" if left else ""
         self.line(f"{what}: {done} of {total}{eta}")
         if done >= total:
-            del self.begun[what]
+            del self.watched[what]

@@ -41,7 +41,7 @@ def studied(bags: Path, folder: Path, **changes: Any) -> Study:
     only = changes.pop("only", ["simclr", "simsiam"])
     run = tiny_study.open_run(tiny_study.study(bags, only=only, **changes), folder)
     data = index(run)
-    return run, data, pipeline._branches(run, data)
+    return run, data, pipeline.branches(run, data)
 
 
 SHORT = (*FINDINGS, "G10")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.engine import Engine, Reading, Training
+from headstart.runtime.memory import peak_memory
 
 
 class Timed(Protocol):
@@ -94,7 +94,7 @@ class Turns:
         self.seconds["train"].append(time.perf_counter() - self.since)
         done = len(self.seconds["train"])
         if done == 1:
-            self.peak_rss = _peak_rss()
+            self.peak_rss = peak_memory()
             if self.device.type == "cuda":
                 self.peak_gpu = torch.cuda.max_memory_allocated(self.device)
         first = done % max(1, len(self.others))
@@ -117,13 +117,3 @@ def wait(device: torch.device) -> None:
     """Until the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _peak_rss() -> int:
-    """The most memory that this process has held, in bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

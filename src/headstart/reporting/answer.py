@@ -26,6 +26,8 @@ def first_screen(results: Results) -> Context:
     comparisons = tables.against_supervised(results)
     main, *others = _by_protocol(comparisons) or [[]]
     said = headline.headline(results, main)
+    if results.unfinished:
+        said = headline.so_far(results, said)
     return {
         "headline": f"{said.title}." if ". " in said.title else said.title,
         "deck": said.deck,

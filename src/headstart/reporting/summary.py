@@ -5,43 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.arms import method_title
-from headstart.reporting import explanations, tables, validity, words
-from headstart.results import Comparison, Comparisons, Results
+from headstart.reporting import explanations, tables, words
+from headstart.results import Comparisons, Results
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def verdict_lines(results: Results) -> list[str]:
-    """The verdict as plain lines, grouped: fine-tuned arms, or the frozen ones where none is.
+def answer_lines(results: Results) -> list[str]:
+    """The answer in a few lines, the headline first; every single sentence is in the report."""
+    from headstart.reporting.answer import first_screen
 
-    A group's name stands on its own line and ends in a colon; the sentences follow, indented. The
-    sentences of the other arms are for the report: a terminal holds only so many.
-    """
-    parts = _parts(tables.against_supervised(results))
-    lines = [line for part in parts[:1] for line in _grouped_lines(part)]
-    if len(parts) > 1:
-        lines.append(f"Linear heads and k-NN: {len(parts[1])} more sentences are in the report.")
-    lines += [_missing_line(method, why) for method, why in tables.never_compared(results)]
-    return lines or ["No arm was compared with supervised training."]
+    first = first_screen(results)
+    lines = [first["headline"], *first["deck"], first["frozen"]]
+    return [line for line in lines if line]
 
 
 def summary_table(results: Results) -> Table:
-    """The arms with the mean over seeds, in per cent; lost arms keep their row and say why."""
+    """The arms with the mean over seeds, in per cent; it fits into 80 columns.
+
+    Of an arm without a score the row says what became of it; ``lost_lines`` say why.
+    """
     from rich import box
     from rich.table import Table
 
-    metric = tables.primary_metric(results)
-    table = Table(box=box.SIMPLE_HEAD, title=_plain(f"{words.METRICS[metric]} on the test images"))
-    table.add_column("arm")
+    metric = words.capital(words.METRICS[tables.primary_metric(results)])
+    title = f"{metric} on the test images, per cent, with 95 % intervals"
+    table = Table(box=box.SIMPLE_HEAD, title=_plain(title), padding=(0, 1, 0, 0))
+    table.add_column("arm", max_width=27)
     table.add_column("labels", justify="right")
-    table.add_column(words.METRICS[metric], justify="right")
-    table.add_column("against supervised, points", justify="right")
-    table.add_column("")
+    table.add_column("score", justify="right")
+    table.add_column("against supervised", justify="right")
     for row in tables.summaries(results):
         table.add_row(*(_plain(cell) for cell in _cells(results, row)))
     return table
+
+
+def lost_lines(results: Results) -> list[str]:
+    """Why arms have no score, one line a reason with all the arms that it is true of."""
+    why: dict[str, list[str]] = {}
+    for row in tables.summaries(results):
+        for lost in row.lost:
+            reason = words.sentence(words.lost(lost.status, lost.reason))
+            why.setdefault(reason, []).append(row.arm.label)
+    return [
+        f"Not judged: {words.listed(list(dict.fromkeys(arms)))}. {reason}"
+        for reason, arms in why.items()
+    ]
 
 
 def explanation_lines(results: Results) -> list[str]:
@@ -63,11 +73,29 @@ def answers_table(rows: Sequence[tuple[str, str, float, str, float]]) -> Table:
     return table
 
 
-def gate_lines(results: Results) -> list[str]:
-    """The gates that fail, one line a reason, and one line that counts all of them."""
-    if not results.gates:
-        return []
-    return [*validity.failures(results), validity.summary(results) + "."]
+def runs_table(rows: Sequence[tuple[str, str, str, str]]) -> Table:
+    """Runs as rows: folder, state, when it was begun, and what it found."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for title in ("run", "state", "begun", "answer"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    return table
+
+
+def validity_lines(results: Results) -> list[str]:
+    """Which checks of the comparison fail, for which arms, and what to do next."""
+    from headstart.reporting.answer import first_screen
+
+    first = first_screen(results)
+    steps = [
+        f"Next: {step.what}. {step.why}" + f" {step.command}" * bool(step.command)
+        for step in first["steps"]
+    ]
+    return [line for line in (first["validity"], *steps) if line]
 
 
 def comparison_table(compared: Comparisons) -> Table:
@@ -105,46 +133,17 @@ def comparison_lines(compared: Comparisons) -> list[str]:
     return lines + [row.sentence for row in compared.label_saving]
 
 
-def _parts(comparisons: list[Comparison]) -> list[list[Comparison]]:
-    main = [entry for entry in comparisons if entry.arm_a.protocol == "finetune"]
-    rest = [entry for entry in comparisons if entry.arm_a.protocol != "finetune"]
-    return [part for part in (main, rest) if part]
-
-
-def _grouped_lines(comparisons: list[Comparison]) -> list[str]:
-    lines = []
-    for group, entries in tables.grouped(comparisons).items():
-        lines.append(f"{group}:")
-        lines += [f"  {_where(entry)}: {words.sentence(entry.sentence)}" for entry in entries]
-    return lines
-
-
-def _where(entry: Comparison) -> str:
-    return f"{entry.arm_a.label}, {words.fraction_name(entry.fraction)}"
-
-
-def _missing_line(method: str, reason: str) -> str:
-    return f"{method_title(method)} was not compared: {words.sentence(reason)}"
-
-
 def _cells(results: Results, row: tables.ArmSummary) -> tuple[str, ...]:
     entry = tables.comparison_of(results, row)
     difference = ""
     if entry is not None:
         ends = words.points_bracket(entry.low, entry.high)
         difference = f"{words.points(entry.difference)} {ends}".strip()
-    lost = row.lost[0] if row.lost else None
-    note = words.lost(lost.status, lost.reason) if lost else ""
-    if lost and row.cells:
-        note = f"{len(row.lost)} of {len(row.lost) + len(row.cells)} seeds {note}"
-    score = f"{words.percent(row.score)} {words.bracket(row.interval.get(row.metric))}".strip()
-    return (
-        row.arm.label,
-        words.count(row.labels),
-        score,
-        difference,
-        note,
-    )
+    score = words.percent(row.score).removesuffix("\u00a0%")
+    score = f"{score} {words.bracket(row.interval.get(row.metric))}".strip()
+    if not row.cells:
+        score = row.lost[0].status
+    return row.arm.label, words.count(row.labels), score, difference
 
 
 def _plain(text: str) -> str:

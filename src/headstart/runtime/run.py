@@ -128,7 +128,8 @@ class Branch:
 
     method: str
     seed: int
-    encoder: Entry
+    encoder: Entry | None
+    """None only of a run that is not finished."""
     features: Entry | None
     cells: tuple[CellResult, ...]
 
@@ -142,7 +143,8 @@ class Grid:
     @cached_property
     def encoders(self) -> Mapping[tuple[str, int], Entry]:
         """By method and seed."""
-        return {(branch.method, branch.seed): branch.encoder for branch in self.branches}
+        entries = ((branch.method, branch.seed, branch.encoder) for branch in self.branches)
+        return {(method, seed): entry for method, seed, entry in entries if entry}
 
     @cached_property
     def features(self) -> Mapping[tuple[str, int], Entry]:
@@ -157,7 +159,7 @@ class Grid:
             cell.cell: (branch.encoder, cell.classifier)
             for branch in self.branches
             for cell in branch.cells
-            if cell.classifier
+            if branch.encoder and cell.classifier
         }
 
     @cached_property

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS, Arm, Origin, Role
+from headstart.arms import BASELINE, COMPARED, MAJORITY, PROTOCOLS, UNTRAINED, Arm, Origin, Role
 from headstart.data.batches import Order
 from headstart.data.splits import LabelBudget, label_budget, stratified_sample
 from headstart.nn.optim import lr_factor, peak_lr
@@ -272,10 +272,10 @@ def _collapses(grid: Grid) -> dict[str, GateResult]:
 
 
 def _chance(grid: Grid) -> dict[str, GateResult]:
-    """G8: every arm but the constant answer."""
+    """G8: every arm that was trained; random weights and the constant answer are there to lose."""
     beats: dict[str, dict[float, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for cell, entry in grid.evaluated.items():
-        if cell.arm != MAJORITY:
+        if cell.arm != MAJORITY and cell.method != UNTRAINED.method:
             beats[str(cell.arm)][cell.fraction].append(entry.info["chance"]["beats_chance"])
     return {arm: judging.beats_chance(by_fraction) for arm, by_fraction in beats.items()}
 

@@ -80,13 +80,13 @@ class Asked:
 def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Outcome:
     """Put the results together and write them for programs and for people."""
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
-    results = _results(run, data, grid, answers, asked)
+    results = gather(run, data, grid, answers, asked)
     path = run.folder / "results.json"
     write_json(path, results.to_json())
     return Outcome(results, path, write_report(results, run.folder))
 
 
-def _results(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Results:
+def gather(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Results:
     """Everything that was measured, and the sentences that say it."""
     explained = answers.explained
     stored = (answers.compared.folder / "comparison.json").read_bytes()

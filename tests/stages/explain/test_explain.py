@@ -15,7 +15,7 @@ from PIL import Image
 import tiny_study
 from headstart.arms import Arm
 from headstart.config import Study
-from headstart.pipeline import explain_run
+from headstart.finished import explain_run
 from headstart.reporting import schema
 from headstart.runtime.networks import load_network
 from headstart.runtime.run import Cell

@@ -82,6 +82,18 @@ def headline(results: Results, entries: Sequence[Comparison]) -> Said:
     return Said(words.capital(short), tuple(_stops(deck)) + missing)
 
 
+def so_far(results: Results, said: Said) -> Said:
+    """The same of a run that has not come to its end: that comes first."""
+    deck = (
+        "What stands on this page may still change. Do not end a run because of it: an answer "
+        "that is looked at until it pleases is too often wrong. The run's own command goes on "
+        "where it stopped.",
+        f"So far: {said.title.rstrip('.')}.",
+        *said.deck,
+    )
+    return Said(f"Not finished: {results.progress}", deck)
+
+
 def frozen(entries: Sequence[Comparison]) -> str:
     """What became of the other protocols, counted; empty where there are none."""
     counts = {v: sum(e.verdict == v for e in entries) for v in ORDER}

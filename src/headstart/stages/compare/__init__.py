@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.results import LostArm
+from headstart.results import Comparisons, LostArm
 from headstart.stages.compare.families import Judged, Key, Question
 from headstart.stages.compare.findings import findings
 from headstart.stages.compare.predictions import Compared, compare_paths, write_comparison
@@ -19,6 +19,9 @@ from headstart.types import Predictions
 
 if TYPE_CHECKING:
     from headstart.runtime.run import Cell, Dataset, Grid, Run
+
+NOTHING = Comparisons(comparisons=(), method_pairs=(), area_differences=(), label_saving=())
+"""Of a run in which no classifier is judged yet."""
 
 __all__ = ["Compared", "compare", "compare_paths", "write_comparison"]
 
@@ -40,9 +43,8 @@ def compare(run: Run, data: Dataset, grid: Grid, gates: Sequence[Gate]) -> Entry
     entry = run.store.entry("compare", "arms", settings, [data.entry, *evaluated.values()])
 
     def work() -> dict[str, int]:
-        judged = _join(data, grid, gates)
         asked = Question(run.study.compare.margin, run.study.compare.replicates)
-        compared = findings(judged, asked, lost)
+        compared = findings(_join(data, grid, gates), asked, lost) if evaluated else NOTHING
         write_json(entry.folder / "comparison.json", compared.to_json())
         return {"rows": len(compared.comparisons)}
 

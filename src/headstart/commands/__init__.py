@@ -1,0 +1,1 @@
+"""The commands beside ``run`` and ``demo``: each parses, calls and prints."""

@@ -1,0 +1,273 @@
+"""What can be asked of a run folder later, when its run is over or has been stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from time import time
+from typing import Any
+
+from headstart.config import StudyError
+from headstart.data.decode import EXTENSIONS
+from headstart.data.scan import Found, find_unlabeled
+from headstart.engine import Engine
+from headstart.layers import Layers, build_study
+from headstart.pipeline import (
+    NOTE,
+    answer,
+    branches,
+    explainable,
+    opened,
+    so_far,
+)
+from headstart.reporting.answer import first_screen
+from headstart.reporting.page import write_report
+from headstart.results import Provenance, Results, load_results
+from headstart.runtime.run import (
+    Dataset,
+    Explained,
+    Grid,
+    Run,
+    Silence,
+    Tell,
+)
+from headstart.stages.compare import compare
+from headstart.stages.explain import ExplainedImage, find_objects
+from headstart.stages.explain import explain_image as explain_picture
+from headstart.stages.gates import check_gates
+from headstart.stages.index import data_card, index
+from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
+from headstart.stages.report import Answers, Asked, Outcome, gather
+from headstart.store import FinishedStore, Store, UnfinishedError
+
+
+def explain_run(
+    folder: Path, changes: Layers = (), tell: Tell | None = None, command: str = ""
+) -> Outcome:
+    """Explain the networks of a finished run anew, under other settings, and train nothing.
+
+    Args:
+        folder: the run.
+        changes: settings laid over those of the run; those of ``explain`` may change.
+        tell: who is told of progress.
+        command: how it was asked for.
+
+    Returns:
+        The results and the report, written anew.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    begun = time()
+    with taken_up(folder, changes, tell or Silence()) as (run, data, grid, earlier):
+        return answer(run, data, grid, find_objects(run, data), Asked(command, begun, earlier))
+
+
+def explain_image(
+    folder: Path,
+    picture: Path,
+    target: str | None = None,
+    changes: Layers = (),
+    tell: Tell | None = None,
+) -> ExplainedImage:
+    """Show one picture to the networks of a finished run; see ``stages.one_image``.
+
+    Raises:
+        StudyError: no run, an unfinished one, or the user's mistake, in one line.
+    """
+    with taken_up(folder, changes, tell or Silence()) as (run, data, grid, _):
+        return explain_picture(run, data, explainable(run, data, grid), picture, target)
+
+
+def predict_images(
+    folder: Path, images: Sequence[Path], wanted: Wanted | None = None, tell: Tell | None = None
+) -> Predicted:
+    """Ask a classifier of a finished run for the classes of images from anywhere.
+
+    Args:
+        folder: the run.
+        images: image files, and locations of images such as a folder or a ``.zip``.
+        wanted: which classifier (default: the best on validation).
+        tell: who is told of progress.
+
+    Raises:
+        StudyError: no finished run, no such classifier, no images, or none that can be read.
+    """
+    files = _files(images)
+    with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        asker = Asker(run, data, grid, choose(run, grid, wanted or Wanted()))
+        predicted = predict(run, data, asker, files)
+    if (predicted.predicted < 0).all():
+        raise StudyError(
+            f"predict: none of the {len(files)} images can be read; {files[0].path}: "
+            f"{predicted.reasons[0]}"
+        )
+    return predicted
+
+
+def _files(images: Sequence[Path]) -> list[Found]:
+    """The images at some paths, in their order; what is inside a location in the location's."""
+    files = []
+    for path in images:
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+            files.append(Found(str(path), str(path)))
+        elif not path.exists():
+            raise StudyError(f"{path}: no such image or folder")
+        else:
+            files += find_unlabeled(path)
+    if not files:
+        raise StudyError("predict: no images given; name files or a folder, or - for a list")
+    return files
+
+
+def report_run(folder: Path, tell: Tell | None = None) -> Results:
+    """Write the page of a run anew; of one that was stopped or still runs, of what is there.
+
+    Of an unfinished run only the page, its Markdown and its figures are written: there is no
+    ``results.json`` before the end. Nothing is trained, and no lock is waited for.
+
+    Returns:
+        The results, whose ``progress`` says how many classifiers of how many are judged.
+
+    Raises:
+        StudyError: no run lies there, or none of its images are known yet.
+    """
+    finished = _finished(folder)
+    if finished is None:
+        finished = _so_far(folder, tell or Silence())
+    write_report(finished, folder)
+    return finished
+
+
+def _finished(folder: Path) -> Results | None:
+    """The results of the run, unless another study has begun in its folder since."""
+    if not (folder / "results.json").is_file():
+        return None
+    results = load_results(folder)
+    begun = _note(folder) if (folder / NOTE).is_file() else {"study": results.study}
+    asked = [{**study, "explain": 0, "engine": 0} for study in (begun["study"], results.study)]
+    return results if asked[0] == asked[1] else None
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / NOTE).read_text(encoding="utf8"))
+        about["study"]["engine"]["precision"] = about["precision"]
+        dict(about["further_weights"]), str(about["command"])
+    except OSError:
+        raise StudyError(
+            f"{folder}: neither {NOTE} nor results.json there; give the folder of a run"
+        ) from None
+    except (ValueError, LookupError, TypeError):
+        raise StudyError(f"{folder / NOTE}: damaged; run the study again to write it") from None
+    return about
+
+
+def _so_far(folder: Path, tell: Tell) -> Results:
+    """The results of an unfinished run; where the networks look is not asked."""
+    begun = time()
+    about = _note(folder)
+    study = build_study([(str(folder / NOTE), about["study"])])
+    engine = Engine(study.engine, tell.line)
+    run = Run(study, folder, FinishedStore(folder), engine, tell, about["further_weights"])
+    try:
+        data = index(run)
+    except UnfinishedError:
+        raise StudyError(
+            f"{folder}: its images are not read to the end yet, or have changed; there is nothing "
+            "to report"
+        ) from None
+    grid = so_far(run, data)
+    writing = replace(run, store=Store(folder, tell.line))
+    gates = check_gates(writing, data, grid)
+    compared = compare(writing, data, grid, gates)
+    card = data_card(run, data)
+    answers = Answers(card.data, card.warnings, Explained(), compared, gates)
+    return gather(run, data, grid, answers, Asked(about["command"], begun))
+
+
+@contextmanager
+def taken_up(
+    folder: Path, changes: Layers, tell: Tell
+) -> Iterator[tuple[Run, Dataset, Grid, Provenance]]:
+    """A finished run with its data and its cells, and its provenance; nothing is computed."""
+    _only_questions(changes)
+    path = folder / "results.json"
+    if not path.is_file():
+        raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
+    results = load_results(path)
+    stored, earlier = deepcopy(dict(results.study)), results.provenance
+    if earlier.precision:  # "auto" may mean something else on this machine
+        stored["engine"]["precision"] = earlier.precision
+    asked = build_study([(str(path), stored), *changes])
+    with opened(asked, folder, tell, earlier) as run:
+        finished = replace(run, store=FinishedStore(folder))
+        try:
+            data = index(finished)
+            grid = branches(finished, data)
+        except UnfinishedError as missing:
+            raise StudyError(_unfinished(folder, missing)) from None
+        yield run, data, grid, earlier
+
+
+def _only_questions(changes: Layers) -> None:
+    """What was trained stays as the run has it: results of fewer seeds would replace its own."""
+    for source, values in changes:
+        named = {f"engine.{key}" for key in values.get("engine", {})} | (values.keys() - {"engine"})
+        if named - {"explain", "engine.device"}:
+            raise StudyError(
+                f"{source}: of a finished run only explain.* and engine.device can be set; "
+                "headstart run makes another"
+            )
+
+
+def _unfinished(folder: Path, missing: UnfinishedError) -> str:
+    if missing.verb == "index":
+        return (
+            f"{folder}: its images are not what they were, or another version read them; explain "
+            "needs them as they were"
+        )
+    return (
+        f"{folder}: {missing} is not there under these settings: the run is unfinished or of "
+        "another version; run its own command again first (explain trains nothing)"
+    )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run in a list: its folder, how far it is, when it was begun, and its answer or none."""
+
+    folder: Path
+    state: str
+    begun: str
+    said: str
+
+
+def list_runs(root: Path) -> list[Listed]:
+    """The runs in a folder and in the folders below it, the newest first; nothing is computed.
+
+    Raises:
+        StudyError: the folder is not there.
+    """
+    if not root.is_dir():
+        raise StudyError(f"{root}: no such folder")
+    notes = {path.parent for path in root.rglob(NOTE)}
+    folders = notes | {path.parent for path in root.rglob("results.json")}
+    return sorted((_listed(folder) for folder in folders), key=lambda run: run.begun, reverse=True)
+
+
+def _listed(folder: Path) -> Listed:
+    marker = next(p for p in (folder / NOTE, folder / "results.json") if p.is_file())
+    begun = datetime.fromtimestamp(marker.stat().st_mtime).astimezone().isoformat(" ", "minutes")
+    try:
+        results = _finished(folder)
+    except StudyError as error:
+        return Listed(folder, "unreadable", begun[:16], str(error))
+    if results is None:
+        return Listed(folder, "unfinished", begun[:16], "headstart report shows how far it is")
+    return Listed(folder, "finished", begun[:16], str(first_screen(results)["headline"]))
