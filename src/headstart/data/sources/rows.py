@@ -36,7 +36,8 @@ class Row:
         stamp: tuple[int, int] | None = None,
     ) -> Row:
         """A row of the values in the columns that the list has."""
-        return cls(at, *(known.get(name, "") for name in COLUMNS), read=read, stamp=stamp)
+        path, label, split, group = (known.get(name, "") for name in COLUMNS)
+        return cls(at, path, label, split, group, read, stamp)
 
 
 def check_columns(place: Place, names: Sequence[str], at: str = "", *, paths: bool = True) -> None:
