@@ -18,7 +18,8 @@ Unlabeled = Annotated[
     Path | None,
     typer.Option(
         help="Unlabelled images: a folder tree, a .zip or .tar, a CSV or Parquet file, a saved "
-        "Hugging Face data set, or WebDataset shards (name-{000..003}.tar)."
+        "Hugging Face data set, WebDataset shards (name-{000..003}.tar), hf:NAME or "
+        "torchvision:NAME."
     ),
 ]
 Labeled = Annotated[
