@@ -15,10 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headstart import ranks
 from headstart.config import Count, Optim, Positive, Probability, Recipe
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.heads import mlp
+from headstart.nn.joint_norm import by_groups
 from headstart.nn.losses import info_nce
 from headstart.nn.momentum import KeyQueue, follow, frozen_copy
 
@@ -56,12 +58,13 @@ class MoCo(Method):
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """InfoNCE against the queue; symmetric: each view once as the query, averaged."""
         self._keys = []
+        x1, x2 = ranks.gather(x1), ranks.gather(x2)  # groups are of the joint batch
         if not self.symmetric:
             return self._loss(x1, x2)
         return (self._loss(x1, x2) + self._loss(x2, x1)) / 2
 
     def _loss(self, x_q: Tensor, x_k: Tensor) -> Tensor:
-        q = torch.cat([self.embed(part) for part in self._parts(x_q)])  # (B, D)
+        q = by_groups((self.encoder, self.projector), self._parts(x_q))  # (B, D)
         with torch.no_grad():
             k = self._key(x_k)  # (B, D)
         self._keys.append(k)  # queued after the loss: a key is never its own negative
@@ -69,8 +72,8 @@ class MoCo(Method):
 
     def _key(self, x: Tensor) -> Tensor:
         """Keys under shuffled BatchNorm (§3.3): query and key never share a group's statistics."""
-        shuffle = torch.randperm(len(x)).to(x.device)
-        k = torch.cat([self.f_k(part) for part in self._parts(x[shuffle])])
+        shuffle = ranks.told(torch.randperm(len(x))).to(x.device)
+        k = by_groups((self.f_k,), self._parts(x[shuffle]))
         return F.normalize(k.float(), dim=1)[shuffle.argsort()]
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -1,0 +1,214 @@
+"""Processes that train one network together; for one process every function here does nothing.
+
+The *joint batch* of a step is what one process would see; each rank holds its share of it, in the
+order of the ranks. A loss is computed of the joint batch on every rank, so it is the same number
+everywhere. What is exchanged has its exact gradient: of the sum of all ranks' losses, of which
+DistributedDataParallel takes the mean, which is the gradient of the one loss.
+
+Ranks work together inside ``together`` alone. Outside it rank zero does everything else by itself,
+and the other ranks wait in ``calls``.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+S = TypeVar("S", Tensor, Sequence[Tensor])
+T = TypeVar("T")
+PATIENCE = timedelta(days=30)  # the other ranks wait while rank zero trains classifiers
+
+
+@dataclass
+class _State:
+    rank: int = 0
+    world: int = 1
+    store: dist.Store | None = None
+    calls: int = 0
+    together: bool = False
+
+
+_state = _State()  # one for the process, as its rank is
+
+
+def started() -> int:
+    """How many processes ``torchrun`` started beside this one, with it; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def is_helper() -> bool:
+    """Whether this process only trains along, and rank zero does all the rest."""
+    return _state.rank > 0
+
+
+def members() -> int:
+    """How many processes have joined, whether or not they are at work together now."""
+    return _state.world
+
+
+def on_this_machine() -> int:
+    """How many of them run on this machine, as ``torchrun`` says it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", str(_state.world)))
+
+
+def place_on_this_machine() -> int:
+    """Which of those this process is, 0 for the first: the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if _state.world > 1 else 0
+
+
+def world() -> int:
+    """How many processes share the batch at hand."""
+    return _state.world if _state.together else 1
+
+
+def rank() -> int:
+    """The place of this process among those that share the batch: 0 … ``world()`` − 1."""
+    return _state.rank if _state.together else 0
+
+
+@contextmanager
+def joined(*, gpu: bool) -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, while the block runs; ``gpu`` adds NCCL."""
+    if started() == 1:
+        yield
+        return
+    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
+    _state.rank, _state.world, _state.calls = rank, world, 0
+    _state.store = dist.PrefixStore("headstart", store)
+    try:
+        yield
+    finally:
+        _state.rank, _state.world, _state.store = 0, 1, None
+        dist.destroy_process_group()
+
+
+@contextmanager
+def together(call: object = None) -> Iterator[None]:
+    """Share batches while the block runs; rank zero sends ``call`` to those that wait for one."""
+    if _state.world > 1 and not is_helper():
+        _send(call)
+    _state.together = True
+    try:
+        yield
+    finally:
+        _state.together = False
+
+
+def dismiss() -> None:
+    """Let the other ranks end, once rank zero has no more calls."""
+    if _state.world > 1 and not is_helper():
+        _send(None)
+
+
+def calls() -> Iterator[Any]:
+    """What rank zero calls this rank to, one after the other, until it ends."""
+    while True:
+        assert _state.store
+        name = f"call-{_state.calls}"
+        _state.store.wait([name], PATIENCE)
+        _state.calls += 1
+        call = pickle.loads(_state.store.get(name))  # noqa: S301 - from this very program
+        if call is None:
+            return
+        yield call
+
+
+def _send(call: object) -> None:
+    assert _state.store
+    _state.store.set(f"call-{_state.calls}", pickle.dumps(call))
+    _state.calls += 1
+
+
+# --- what they exchange ------------------------------------------------------------------------
+
+
+def share(count: int) -> slice:
+    """Which of ``count`` things, in order, are this rank's; shares differ by one at most."""
+    return slice(rank() * count // world(), (rank() + 1) * count // world())
+
+
+def mine(things: S) -> S:
+    """This rank's share of rows or groups that every rank holds."""
+    return things if world() == 1 else cast(S, things[share(len(things))])
+
+
+def gather(rows: Tensor) -> Tensor:
+    """(b, …) of each rank, in the order of the ranks: the joint (B, …), with gradient.
+
+    The ranks may hold different numbers of rows. Among several, rows become float32.
+    """
+    if world() == 1:
+        return rows
+    joint: Tensor = _Gather.apply(rows.float())  # type: ignore[no-untyped-call]
+    return joint
+
+
+def total(part: Tensor) -> Tensor:
+    """The sum over the ranks, with gradient."""
+    if world() == 1:
+        return part
+    summed: Tensor = _Total.apply(part)  # type: ignore[no-untyped-call]
+    return summed
+
+
+def told(value: T) -> T:
+    """Rank zero's value, on every rank; any that can be pickled."""
+    if world() == 1:
+        return value
+    values: list[Any] = [value]
+    dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return cast(T, values[0])
+
+
+def most(number: int) -> int:
+    """The largest of the ranks' numbers."""
+    if world() == 1:
+        return number
+    largest = torch.tensor(number)  # on the CPU: no device has to be waited for
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        counts = [torch.zeros((), dtype=torch.long) for _ in range(world())]
+        dist.all_gather(counts, torch.tensor(len(rows)))
+        ctx.counts = [int(count) for count in counts]
+        longest = max(ctx.counts)
+        padded = rows.new_zeros(longest, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in ctx.counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:n] for part, n in zip(parts, ctx.counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].contiguous().clone()
+        dist.all_reduce(summed)
+        return summed.split(ctx.counts)[_state.rank]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        summed = part.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].contiguous().clone()
+        dist.all_reduce(summed)
+        return summed
