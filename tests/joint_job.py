@@ -1,21 +1,23 @@
-"""Every method trained for three steps on this rank's share of the joint batch.
+"""Every method, trained for some steps by groups of processes.
 
-``python joint_job.py OUT`` is one process of a group, or alone; rank zero writes ``OUT``.
+``python joint_job.py FOLDER TASK:PROCESSES …`` writes what each rank ends with into a folder.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 import tiny_study
@@ -26,6 +28,7 @@ from headstart.engine import Engine, Reading, Training
 from headstart.methods import METHODS
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
+from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import build_optimizer, lr_factor
 
 STEPS = 3
@@ -107,17 +110,30 @@ def trained(name: str, kind: str) -> dict[str, Any]:
     }
 
 
-def stopped(folder: Path, steps: int) -> None:
-    """The beginning of a training of six steps, with a checkpoint after ``steps`` of them."""
+def stop(folder: Path) -> None:
+    """The first three of six steps of every method, with checkpoints in a folder."""
     for name in METHODS:
         _, training = pretraining(name, steps=6)
         (folder / name).mkdir(parents=True, exist_ok=True)
-        losses = Losses(training)
-        with ranks.together():
-            Engine(CPU).fit(replace(training, steps=steps), losses, folder / name, 0)
+        with ranks.together(), suppress(PowerCutError):
+            cut = replace(training, batch=killed_at(3, training.batch))
+            Engine(CPU).fit(cut, Losses(training), folder / name, 0)
 
 
-def resumed(folder: Path) -> dict[str, Any]:
+class PowerCutError(Exception):
+    pass
+
+
+def killed_at(step: int, batch: Callable[[int], Any]) -> Callable[[int], Any]:
+    def cut(now: int) -> Any:
+        if now == step:
+            raise PowerCutError
+        return batch(now)
+
+    return cut
+
+
+def resume(folder: Path) -> dict[str, Any]:
     """All six steps, from the checkpoints in a folder where there are any."""
     ends = {}
     for name in METHODS:
@@ -125,47 +141,122 @@ def resumed(folder: Path) -> dict[str, Any]:
         losses = Losses(training)
         with ranks.together():
             Engine(CPU).fit(training, losses, folder / name)
-        steps_here = len(losses.gradients)
-        ends[name] = {"losses": losses.losses, "network": dict(network.state_dict())}
-        ends[name]["steps here"] = steps_here
+        ends[name] = {
+            "losses": losses.losses,
+            "gradients": losses.gradients,
+            "network": dict(network.state_dict()),
+        }
     return ends
 
 
-def main(task: str, out: Path) -> None:
-    """Rank zero writes what it has; the others whether theirs is the same."""
-    torch.set_num_threads(1)
+def train_all(_: Path) -> dict[str, Any]:
+    return {f"{name}, {kind}": trained(name, kind) for name in METHODS for kind in ENCODERS}
+
+
+def exactly(task: Callable[[Path], dict[str, Any] | None]) -> Callable[[Path], Any]:
+    """The task in float64 throughout, so that what differs is no rounding."""
+
+    def work(folder: Path) -> Any:
+        Tensor.float = Tensor.double  # type: ignore[method-assign]
+        torch.set_default_dtype(torch.float64)
+        return task(folder)
+
+    return work
+
+
+def normalise(_: Path) -> dict[str, Any]:
+    """BatchNorm of every kind on this rank's share of a batch of nine, forward and backward."""
+    return {name: normalised(name) for name in NORMS}
+
+
+NORMS: dict[str, Callable[[], nn.Module]] = {
+    "images": lambda: nn.BatchNorm2d(3),
+    "vectors": lambda: nn.BatchNorm1d(3),
+    "no scale": lambda: nn.BatchNorm1d(3, affine=False),
+    "no statistics kept": lambda: nn.BatchNorm2d(3, track_running_stats=False),
+    "mean of all passes": lambda: nn.BatchNorm2d(3, momentum=None),
+    "timm's": lambda: BatchNormAct2d(3),
+    "bfloat16": lambda: nn.BatchNorm2d(3),
+}
+ROWS = 9  # 4 + 5, or 2 + 2 + 2 + 3
+
+
+def normalised(name: str) -> dict[str, Tensor]:
+    """Outputs, gradients and statistics after two passes, the outputs in evaluation too."""
+    norm, images = NORMS[name](), name not in ("vectors", "no scale")
+    shape = (ROWS, 3, 4, 4) if images else (ROWS, 3)
+    draw = torch.Generator().manual_seed(1)
+    joint = torch.randn(shape, generator=draw) * 3 + 100  # a mean that eats naive variances
+    wanted = torch.randn(shape, generator=draw)
+    for i, p in enumerate(norm.parameters()):
+        nn.init.constant_(p, 0.5 + i)
+    with ranks.together():
+        kind = torch.bfloat16 if name == "bfloat16" else joint.dtype
+        x = ranks.mine(joint).to(kind).requires_grad_()
+        with joint_norm():
+            norm(x * 0.5)
+            y = norm(x)
+        (ranks.gather(y) * wanted).sum().backward()
+        results = {"y": ranks.gather(y.detach()), "x.grad": ranks.gather(x.grad) / ranks.world()}
+        for key, p in norm.named_parameters():
+            results[key] = ranks.total(p.grad) / ranks.world()
+    with joint_norm():
+        evaluated = norm.eval()(joint.to(kind)).detach()
+    return results | {"evaluated": evaluated} | norm.state_dict()
+
+
+TASKS: dict[str, Callable[[Path], Any]] = {
+    "train": train_all,
+    "train exactly": exactly(train_all),
+    "whole": exactly(lambda folder: resume(folder / "empty")),
+    "stop": exactly(stop),
+    "resume": exactly(resume),
+    "normalise": normalise,
+}
+
+
+def one_rank(task: str, folder: Path) -> None:
+    """What each process of a group does: the task, and a file of what came out."""
     with ranks.joined(gpu=False):
-        if task == "stop":
-            stopped(out, 3)
-            return
-        if task == "resume":
-            ends = resumed(out)
-        else:
-            ends = {f"{n}, {k}": trained(n, k) for n in METHODS for k in ENCODERS}
+        ends = TASKS[task](folder)
         with ranks.together():
-            place, world = ranks.rank(), ranks.world()
-    torch.save(ends, out / f"{task}-{place}-of-{world}.pt")
+            name = f"{task}-{ranks.rank()}-of-{ranks.world()}.pt"
+    if ends is not None:
+        torch.save(ends, folder / name)
 
 
-def launch(command: Sequence[str], world: int, seconds: float = 120) -> None:
-    """Run a command as every rank of a group on this machine, and wait for all of them."""
+def group(task: str, folder: Path, world: int) -> None:
+    """Do a task in a group of forks of this process: what was imported need not be again."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = []
+    common = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    children = []
     for rank in range(world):
-        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-        paths = os.pathsep.join(path for path in sys.path if path)
-        env = os.environ | {k: str(v) for k, v in (own | group).items()} | {"PYTHONPATH": paths}
-        running.append(subprocess.Popen([sys.executable, *command], env=env))
-    try:
-        codes = [process.wait(seconds) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert codes == [0] * world, codes
+        child = os.fork()
+        if child == 0:
+            own = common | {"RANK": rank, "LOCAL_RANK": rank}
+            os.environ.update({name: str(value) for name, value in own.items()})
+            try:
+                one_rank(task, folder)
+            except BaseException:  # noqa: BLE001 - a fork never returns
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitpid(child, 0)[1] for child in children]
+    if any(codes):
+        sys.exit(f"{task} of {world}: {codes}")
+
+
+def main(folder: Path, tasks: Sequence[str]) -> None:
+    """Tasks like ``train:2``, one after the other."""
+    torch.set_num_threads(1)
+    for each in tasks:
+        task, world = each.split(":")
+        group(task, folder, int(world))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -19,7 +19,6 @@ from headstart.data.cache import PixelCache
 from headstart.data.views import centre_views, draw_views, render
 from headstart.types import Ints
 
-
 ALL = slice(None)
 
 
