@@ -217,7 +217,7 @@ TASKS: dict[str, Callable[[Path], Any]] = {
 
 def one_rank(task: str, folder: Path) -> None:
     """What each process of a group does: the task, and a file of what came out."""
-    with ranks.joined(gpu=False):
+    with ranks.joined():
         ends = TASKS[task](folder)
         with ranks.together():
             name = f"{task}-{ranks.rank()}-of-{ranks.world()}.pt"

@@ -21,7 +21,7 @@ FLOORS = (
     {"runtime"},
     {"stages", "executors"},
     {"pipeline", "bench", "plugins"},
-    {"cluster", "terminal", "faults", "finished"},
+    {"cluster", "terminal", "faults", "launcher", "finished"},
     {"api"},
     {"commands"},
     {"cli"},

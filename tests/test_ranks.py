@@ -108,7 +108,7 @@ def test_shares_are_in_order_and_differ_by_one_at_most(count: int, world: int) -
 def test_one_process_is_left_alone() -> None:
     """Not even a copy is made."""
     x = torch.rand(3, 2, requires_grad=True)
-    with ranks.joined(gpu=False), ranks.together():
+    with ranks.joined(), ranks.together():
         for helper in (ranks.gather, ranks.total, ranks.mine, ranks.told):
             assert helper(x) is x
         assert (ranks.world(), ranks.rank(), ranks.most(3)) == (1, 0, 3)

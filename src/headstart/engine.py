@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -83,7 +84,10 @@ class Engine:
     ) -> None:
         self.tell = tell
         # torch takes a thread a core of the host, which a container may not be given.
-        torch.set_num_threads(settings.threads or min(torch.get_num_threads(), usable_cores()))
+        self.threads = settings.threads or min(torch.get_num_threads(), usable_cores())
+        torch.set_num_threads(self.threads)
+        if settings.compile and ranks.members() > 1:
+            raise StudyError("--compile: not with several processes; leave one of them out")
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -96,7 +100,12 @@ class Engine:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.fabric = self._fabric(device)
         self.device = self.fabric.device
-        self._joint = self._fabric(device, joint=True) if ranks.members() > 1 else None
+        self.joint_threads = settings.threads or max(1, self.threads // ranks.on_this_machine())
+
+    @cached_property
+    def _joint(self) -> Fabric:
+        """For all ranks; made when they first train together."""
+        return self._fabric(self.device, joint=True)
 
     def _fabric(self, device: torch.device, *, joint: bool = False) -> Fabric:
         """For this process alone, whatever a scheduler's variables say, or for all of them."""
@@ -119,6 +128,19 @@ class Engine:
         """The network on the device, convolutions in channels-last memory."""
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
+    @contextmanager
+    def together(self, call: object = None) -> Iterator[None]:
+        """``ranks.together``, with the cores of a machine shared among its ranks meanwhile."""
+        with ranks.together(call):
+            if ranks.world() == 1:
+                yield
+                return
+            torch.set_num_threads(self.joint_threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(self.threads)
+
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that training and extraction share."""
         return self.fabric.autocast()
@@ -136,9 +158,9 @@ class Engine:
         ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that
         waits ends the run: killed and started again it ends in the same bits on the CPU.
 
-        Inside ``ranks.together`` all ranks train; rank zero alone watches and writes.
+        Inside ``together`` all ranks train; rank zero alone watches and writes.
         """
-        fabric = self._joint if ranks.world() > 1 and self._joint else self.fabric
+        fabric = self._joint if ranks.world() > 1 else self.fabric
         network, optimizer = fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
         )
@@ -154,7 +176,8 @@ class Engine:
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
             batch = batch_of(step)
-            with self.autocast(), joint_norm():  # Fabric casts only what it has to wrap
+            # Fabric enters autocast only for modules that it has to wrap.
+            with self.autocast(), joint_norm():
                 loss = loss_of(*batch)
             fabric.backward(loss)
             total += loss.detach()  # read back later: no waiting for the device in a step

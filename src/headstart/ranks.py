@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from torch import Tensor
 
 S = TypeVar("S", Tensor, Sequence[Tensor])
 T = TypeVar("T")
-PATIENCE = timedelta(days=30)  # the other ranks wait while rank zero trains classifiers
+JOIN = timedelta(minutes=15)  # until all have started
+PATIENCE = timedelta(days=30)  # ranks wait in an exchange while rank zero measures or writes
+LOOK_SECONDS, BYE_SECONDS = 0.1, 10.0
 
 
 @dataclass
@@ -40,14 +43,8 @@ class _State:
 _state = _State()  # one for the process, as its rank is
 
 
-def started() -> int:
-    """How many processes ``torchrun`` started beside this one, with it; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-
-
-def is_helper() -> bool:
-    """Whether this process only trains along, and rank zero does all the rest."""
-    return _state.rank > 0
+class LostRankError(RuntimeError):
+    """Another process of the group has ended, and this one cannot go on without it."""
 
 
 def members() -> int:
@@ -55,9 +52,14 @@ def members() -> int:
     return _state.world
 
 
+def is_helper() -> bool:
+    """Whether this process only trains along, and rank zero does all the rest."""
+    return _state.rank > 0
+
+
 def on_this_machine() -> int:
     """How many of them run on this machine, as ``torchrun`` says it."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", str(_state.world)))
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if _state.world > 1 else 1
 
 
 def place_on_this_machine() -> int:
@@ -76,13 +78,13 @@ def rank() -> int:
 
 
 @contextmanager
-def joined(*, gpu: bool) -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, while the block runs; ``gpu`` adds NCCL."""
-    if started() == 1:
+def joined() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started beside this one, while the block runs."""
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
-    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    store, rank, world = next(dist.rendezvous("env://", timeout=JOIN))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     _state.rank, _state.world, _state.calls = rank, world, 0
     _state.store = dist.PrefixStore("headstart", store)
@@ -93,41 +95,88 @@ def joined(*, gpu: bool) -> Iterator[None]:
         dist.destroy_process_group()
 
 
+# --- who does what -----------------------------------------------------------------------------
+
+
 @contextmanager
 def together(call: object = None) -> Iterator[None]:
-    """Share batches while the block runs; rank zero sends ``call`` to those that wait for one."""
-    if _state.world > 1 and not is_helper():
+    """Share batches while the block runs; rank zero sends ``call`` to those that wait for one.
+
+    Raises:
+        LostRankError: another rank has ended.
+    """
+    if call is not None and _state.world > 1 and not is_helper():
         _send(call)
     _state.together = True
     try:
         yield
+    except RuntimeError as error:
+        if _state.world > 1 and _is_lost(error):
+            raise LostRankError(str(error)) from error
+        raise
     finally:
         _state.together = False
 
 
-def dismiss() -> None:
-    """Let the other ranks end, once rank zero has no more calls."""
-    if _state.world > 1 and not is_helper():
-        _send(None)
-
-
 def calls() -> Iterator[Any]:
-    """What rank zero calls this rank to, one after the other, until it ends."""
+    """What rank zero calls this rank to, one after the other, until it dismisses all.
+
+    Raises:
+        LostRankError: rank zero has ended.
+    """
+    assert _state.store
     while True:
-        assert _state.store
         name = f"call-{_state.calls}"
-        _state.store.wait([name], PATIENCE)
+        try:
+            while not _state.store.check([name]):
+                time.sleep(LOOK_SECONDS)  # a signal is heard in between
+            call = pickle.loads(_state.store.get(name))  # noqa: S301 - from this very program
+        except RuntimeError as error:
+            raise LostRankError(str(error)) from error
         _state.calls += 1
-        call = pickle.loads(_state.store.get(name))  # noqa: S301 - from this very program
         if call is None:
+            _state.store.add("bye", 1)
             return
         yield call
+
+
+@contextmanager
+def leading() -> Iterator[None]:
+    """Rank zero's run; at its end the others may end too.
+
+    After a signal, or where one of them was lost, all of them end by themselves.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, LostRankError):
+            _dismiss()
+        raise
+    _dismiss()
+
+
+def _dismiss() -> None:
+    """Let the others end, and wait until they have heard it: rank zero may hold the store."""
+    if _state.world == 1:
+        return
+    assert _state.store
+    _send(None)
+    end = time.monotonic() + BYE_SECONDS
+    while _state.store.add("bye", 0) < _state.world - 1 and time.monotonic() < end:
+        time.sleep(LOOK_SECONDS)
 
 
 def _send(call: object) -> None:
     assert _state.store
     _state.store.set(f"call-{_state.calls}", pickle.dumps(call))
     _state.calls += 1
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    """Whether an exchange failed because the other side is gone; Gloo has no class for it."""
+    text = str(error)
+    gone = any(word in text for word in ("closed by peer", "reset by peer", "Broken pipe"))
+    return isinstance(error, dist.DistError) or gone
 
 
 # --- what they exchange ------------------------------------------------------------------------

@@ -7,8 +7,9 @@ Paper: ResNet-50, batch 256, 200 epochs, 67.7 % linear top-1 on ImageNet. Recipe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -23,6 +24,8 @@ from headstart.nn.heads import mlp
 from headstart.nn.joint_norm import by_groups
 from headstart.nn.losses import info_nce
 from headstart.nn.momentum import KeyQueue, follow, frozen_copy
+
+NORM_GROUP = 32  # images
 
 
 class MoCo(Method):
@@ -44,7 +47,7 @@ class MoCo(Method):
         hidden: Count | None = None,
         dim: Count = 128,
         symmetric: bool = True,
-        norm_group: Annotated[int, Field(ge=2)] = 32,
+        norm_group: Annotated[int, Field(ge=2)] = NORM_GROUP,
     ) -> None:
         super().__init__(encoder, steps)
         d = encoder.num_features
@@ -78,8 +81,12 @@ class MoCo(Method):
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """Groups of about ``norm_group`` images that share BatchNorm's numbers, as on many GPUs."""
-        fewest = 2 if len(x) >= 8 else 1  # one group alone would leave nothing to shuffle between
-        return x.tensor_split(max(fewest, len(x) // self.norm_group))
+        return x.tensor_split(_groups(len(x), self.norm_group))
+
+    @staticmethod
+    def most_ranks(batch_size: int, settings: Mapping[str, Any]) -> int:
+        """A rank passes whole groups."""
+        return _groups(batch_size, settings.get("norm_group", NORM_GROUP))
 
     def after_step(self, step: int) -> None:
         """Enqueue this step's keys once, and let the key encoder follow (eq. 2)."""
@@ -104,3 +111,8 @@ class MoCo(Method):
             settings = {"queue": 65536, "momentum": 0.999, "temperature": 0.2, "symmetric": False}
             return Recipe(settings=settings, optim=optim)
         return Recipe(settings={"hidden": 2048}, optim=Optim(lr=0.06, weight_decay=5e-4))
+
+
+def _groups(batch_size: int, norm_group: int) -> int:
+    fewest = 2 if batch_size >= 8 else 1  # one group alone would leave nothing to shuffle between
+    return max(fewest, batch_size // norm_group)
