@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# How many test files run at once, each on one thread.
+JOBS ?= 2
+
 .PHONY: demo demo-seeds test check slow kills audit bench picture screenshots clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
@@ -13,7 +16,7 @@ demo-seeds: .venv/.installed  ## the demo on ten sets of bags: docs/studies/demo
 	mv runs/demo.md docs/studies/demo.md
 
 test: check  ## everything that CI holds
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: .venv/.installed-test  ## style, types and dead code
 	$(BIN)/ruff check .

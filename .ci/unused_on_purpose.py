@@ -25,6 +25,12 @@ _.on_broken_pipe  # rich
 _.quiet  # rich
 _.config  # altair
 _._repr_html_  # notebooks
+_.two_d_array  # scikit-learn
+_.no_validation  # scikit-learn
+_._n_features_out  # scikit-learn
+_.fit_transform  # whoever has no scikit-learn
+
+_.antialias  # for the readers of export.json
 
 # Fields and methods of results.json for its readers; nothing here reads them back.
 _.review

@@ -623,8 +623,9 @@ def test_a_lost_method_is_named_and_the_study_goes_on(
     monkeypatch.setitem(METHODS.entries, "simclr", NotANumber)
     code, stderr = main(tmp_path / "run")
     assert code == 0, stderr
-    warning = "Warning: not judged, see the report for why: simclr/linear (seed 0)"
-    assert warning in stderr.splitlines()
+    lost = next(line for line in stderr.splitlines() if line.startswith("Not judged: "))
+    assert lost.startswith("Not judged: SimCLR, linear head."), stderr
+    assert "not a number" in lost
     valid(tmp_path / "run")
     results = findings(tmp_path / "run")
     status = {f"{a['method']}/{a['protocol']}": a["status"] for a in results["arms"]}
@@ -663,6 +664,7 @@ def test_a_study_without_any_trained_arm_fails(
     monkeypatch.setattr(Supervised, "loss", supervised_not_a_number)
     code, stderr = main(tmp_path / "run")
     assert code == 1
-    assert "supervised/supervised (seed 0)" in stderr
+    lost = "".join(line for line in stderr.splitlines() if line.startswith("Not judged: "))
+    assert "Supervised training" in lost, stderr
     assert "Traceback" not in stderr
     assert (tmp_path / "run" / "report.html").is_file()

@@ -13,8 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, explain, load_encoder, predict, run
+    from headstart.api import compare, explain, load_classifier, load_encoder, predict, run
     from headstart.config import Study, StudyError
+    from headstart.features import Encoder
     from headstart.plugins import (
         register_attribution,
         register_executor,
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from headstart.results import Results, load_results
 
 _HOMES = {
-    "api": ("compare", "explain", "load_encoder", "predict", "run"),
+    "api": ("compare", "explain", "load_classifier", "load_encoder", "predict", "run"),
     "config": ("Study", "StudyError"),
+    "features": ("Encoder",),
     "plugins": (
         "register_attribution",
         "register_executor",
@@ -38,11 +40,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "Encoder",
     "Results",
     "Study",
     "StudyError",
     "compare",
     "explain",
+    "load_classifier",
     "load_encoder",
     "load_results",
     "predict",

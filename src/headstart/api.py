@@ -8,11 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.arms import UNTRAINED, Origin
 from headstart.config import Study, StudyError
 from headstart.layers import FLAGS, Layers, compose_study, flag_layers
-from headstart.results import load_results
-from headstart.store import Entry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -148,39 +145,37 @@ def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Modu
     Raises:
         StudyError: no finished run, no such encoder in it, or a damaged file.
     """
-    from headstart.nn.encoder import build_encoder
-    from headstart.runtime.networks import load_weights
+    from headstart.runtime.stored import Wanted, find
 
-    results = load_results(run)
-    wanted = results.study["seeds"][0] if seed is None else seed
-    settings = results.study["encoder"]
-    architecture = {k: v for k, v in settings.items() if k not in ("weights", "further_weights")}
-    if method == UNTRAINED.method:
-        return build_encoder(**architecture, seed=wanted).eval()
-    entry = _trained_encoder(Path(run), results, method, wanted)
-    encoder = build_encoder(**architecture)
-    load_weights(encoder.body, entry, "encoder")
-    return encoder.eval()
+    return find(run, Wanted(method, seed)).network
 
 
-def _trained_encoder(run: Path, results: Results, method: str, seed: int) -> Entry:
-    """The artifact of a pretraining, whole and undamaged."""
-    made = [name.partition("/")[2] for name in results.provenance.seconds if "/" in name]
-    given = Origin.parse(method).given  # weights from a file are the same for every seed
-    label = method if given else f"{method}-seed{seed}"
-    found = [name for name in made if name.rpartition("-")[0] == label]
-    places = [run / "pretrain" / name for name in found if (run / "pretrain" / name).is_dir()]
-    if not places:
-        known = sorted({f"{p.method} (seed {p.seed})" for p in results.pretraining})
-        further = results.study["encoder"].get("further_weights", {})
-        known += [str(Origin.of_weights(name)) for name in further]
-        there = ", ".join(known) or "none"
-        raise StudyError(f"{run}: no encoder of {method} with seed {seed}; there are {there}")
-    entry = Entry(places[0], places[0].name.rpartition("-")[2])
-    fault = entry.fault()
-    if fault:
-        raise StudyError(f"{places[0]}: {fault}; run the study again to make it anew")
-    return entry
+def load_classifier(
+    run: Location,
+    method: str,
+    protocol: str = "finetune",
+    *,
+    seed: int | None = None,
+    label_fraction: float | None = None,
+) -> nn.Module:
+    """A classifier of a run as one network: images (B, 3, H, W) in [0, 1] -> logits (B, C).
+
+    It normalises inside, lies on the CPU and is in evaluation mode; its ``encoder`` gives features,
+    its ``head`` is one linear layer. The classes have the order of ``results.data.classes``.
+
+    Args:
+        run: the folder of a finished run.
+        method: a method of the run, ``random``, or ``supervised``.
+        protocol: ``finetune`` or ``linear``; of ``supervised`` it is ``supervised``.
+        seed: which seed's (default: the first).
+        label_fraction: which share of the labels it learned from (default: the largest).
+
+    Raises:
+        StudyError: no finished run, no such classifier in it, or a damaged file.
+    """
+    from headstart.runtime.stored import Wanted, find
+
+    return find(run, Wanted(method, seed, protocol, label_fraction)).network
 
 
 def _layers(settings: Mapping[str, Any]) -> Layers:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import images, machine, runs, using
+from headstart.commands import export, images, machine, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -265,6 +265,7 @@ _OTHERS = (
     runs.report,
     runs.list_,
     runs.tensorboard,
+    export.export,
     machine.bench,
     machine.presets,
     machine.settings,
@@ -319,7 +320,7 @@ def _trained(arm: Arm) -> bool:
 
 def _print_outcome(outcome: Outcome, terminal: Terminal) -> None:
     """The answer, the table of arms, what failed, and where the report is."""
-    from headstart.reporting.summary import answer_lines, gate_lines, lost_lines, summary_table
+    from headstart.reporting.summary import answer_lines, lost_lines, summary_table, validity_lines
 
     results = outcome.results
     headline, *more = answer_lines(results)
@@ -327,6 +328,6 @@ def _print_outcome(outcome: Outcome, terminal: Terminal) -> None:
     for line in more:
         terminal.last(line)
     terminal.show(summary_table(results))
-    for line in (*lost_lines(results), *gate_lines(results)):
+    for line in (*lost_lines(results), *validity_lines(results)):
         terminal.last(line)
     terminal.last(f"Report: {outcome.report_path}")

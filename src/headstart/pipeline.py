@@ -6,7 +6,7 @@ index → pretrain → extract → classify → evaluate → explain → compare
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -27,6 +27,7 @@ from headstart.arms import (
 from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study, StudyError
 from headstart.cores import usable_cores
+from headstart.cost import Todo, cost_lines, estimate, is_long
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.results import Provenance
@@ -44,7 +45,6 @@ from headstart.runtime.run import (
 )
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
-from headstart.stages.cost import Todo, cost_lines, estimate, is_long
 from headstart.stages.evaluate import evaluate
 from headstart.stages.explain import (
     Objects,
@@ -128,17 +128,17 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     objects = find_objects(run, data)  # masks that fit nothing are told before hours of training
     for line in data_card(run, data).lines:
         run.tell.line(line)
-    _tell_cost(run, data)
-    grid = branches(run, data)
+    left = todo(run, data)
+    _tell_cost(run, data, left)
+    grid = branches(run if left else replace(run, tell=Silence()), data)
     review_lookalikes(run, data, grid)
     return answer(run, data, grid, objects, asked)
 
 
-def _tell_cost(run: Run, data: Dataset) -> None:
+def _tell_cost(run: Run, data: Dataset, left: Sequence[Todo]) -> None:
     """Before anything long: what is left to do, and what it takes on this machine."""
     if ranks.members() > 1:
         return  # what is measured here is one process alone
-    left = todo(run, data)
     if is_long(run, data, left):
         for line in cost_lines(estimate(run, data, left), left):
             run.tell.line(line)
@@ -196,7 +196,7 @@ def branches(run: Run, data: Dataset) -> Grid:
         _begin(run, task)
     workers = study.engine.workers or usable_cores()
     executor = EXECUTORS[study.engine.executor](workers, run.tell)
-    done = []
+    done: list[Branch] = []
     run.tell.progress(WHOLE, 0, len(tasks))
     for one in executor.map(Work(run, data), tasks):
         done.append(one)

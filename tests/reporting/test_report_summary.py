@@ -35,7 +35,7 @@ def test_the_table_fits_into_80_columns_a_row_each() -> None:
     results = build(Knobs(seeds=2))
     lines = printed(results).splitlines()
     assert max(map(len, lines)) <= 80
-    assert printed(results, 140).splitlines() != lines
+    assert printed(results, 140).split() == printed(results).split()
     rows = len({(a["method"], a["protocol"], a["label_fraction"]) for a in results["arms"]})
     assert len([line for line in lines if line.strip()]) == rows + 3  # title, head, rule
 

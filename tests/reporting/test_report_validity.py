@@ -9,7 +9,7 @@ from made_results import Knobs, build, compared, typed
 
 from headstart.reporting import validity
 from headstart.reporting.page import write_report
-from headstart.reporting.summary import comparison_lines, comparison_table, gate_lines
+from headstart.reporting.summary import comparison_lines, comparison_table, validity_lines
 from headstart.results import Results
 
 ONE = Knobs(seeds=1, images=0, pretrained=(), collapsed=None)
@@ -25,8 +25,9 @@ def with_gates(rows: list[dict[str, Any]]) -> Results:
 
 def test_all_pass_is_one_line() -> None:
     rows = [gate(f"G{i}", "PASS", arm) for i in range(1, 10) for arm in ("a", "b")]
-    assert gate_lines(with_gates(rows)) == ["9 gates: all pass."]
-    assert gate_lines(with_gates([])) == []
+    assert validity.summary(with_gates(rows)) == "9 gates: all pass"
+    assert validity_lines(with_gates(rows))[0] == "All 9 checks of the comparison pass."
+    assert not any("checks" in line for line in validity_lines(with_gates([])))
 
 
 def test_a_gate_counts_as_its_worst_row() -> None:
@@ -38,10 +39,9 @@ def test_a_gate_counts_as_its_worst_row() -> None:
 def test_failures_of_one_reason_share_a_line() -> None:
     rows = [gate("G8", "FAIL", "simclr/linear"), gate("G8", "FAIL", "byol"), gate("G9", "PASS")]
     rows += [gate("G1", "FAIL", None, "copies in the pool")]
-    assert gate_lines(with_gates(rows)) == [
+    assert validity.failures(with_gates(rows)) == [
         "G8 (a name) fails for SimCLR, linear head and BYOL: Why.",
         "G1 (a name) fails for the whole study: Copies in the pool.",
-        "3 gates: 1 pass, 2 fail.",
     ]
 
 

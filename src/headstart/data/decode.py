@@ -105,8 +105,7 @@ def _decoded(path: Path, side: int) -> Decoded | str:
         # Without a mode, draft only scales: colours, those of CMYK too, stay as they are.
         scaled = image.draft(None, (math.ceil(ENOUGH * side),) * 2) if jpeg else None
         image.load()
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        turn = _TURNS.get(orientation)
+        orientation, turn = _turn(image)
         if scaled:  # its last row and column may be of a pixel that is mostly beyond the picture
             small = _squashed(to_rgb(image), side, scaled[1])
             small = small.transpose(turn) if turn is not None else small
@@ -119,6 +118,20 @@ def _decoded(path: Path, side: int) -> Decoded | str:
         width, height = height, width
     pixels = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
     return Decoded(pixels, width, height, digest)
+
+
+def square(image: Image.Image, side: int) -> tuple[npt.NDArray[np.uint8], float]:
+    """An opened picture as ``decode`` makes it: (3, S, S) uint8, and its width over its height."""
+    _, turn = _turn(image)
+    rgb = to_rgb(image.transpose(turn) if turn is not None else image)
+    pixels = np.asarray(_squashed(rgb, side)).transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels), rgb.width / rgb.height
+
+
+def _turn(image: Image.Image) -> tuple[int, Image.Transpose | None]:
+    """Its EXIF orientation, and what makes it upright."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation, _TURNS.get(orientation)
 
 
 def _squashed(

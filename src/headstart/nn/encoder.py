@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,17 +118,28 @@ def _torchvision_body(backbone: str, image_size: int, *, pretrained: bool) -> nn
         )
     weights = "DEFAULT" if pretrained else None
     try:
-        body = _sized(
-            partial(models.get_model, backbone, weights=weights), "image_size", image_size
-        )
+        body = torchvision_model(backbone, image_size, weights=weights)
     except OSError as error:
         raise ValueError(_unfetched(backbone, error)) from error
-    linears = [name for name, module in body.named_modules() if isinstance(module, nn.Linear)]
-    if not linears or getattr(body, "aux_logits", False):
+    if not last_linear(body) or getattr(body, "aux_logits", False):
         raise ValueError(f"backbone '{backbone}' does not end in one linear classifier to take off")
-    parent, _, child = linears[-1].rpartition(".")
-    setattr(body.get_submodule(parent), child, nn.Identity())
+    body.set_submodule(last_linear(body), nn.Identity())
     return body
+
+
+def torchvision_model(backbone: str, image_size: int, **more: Any) -> nn.Module:
+    """torchvision's model of that name with its classifier, for images of that size; ``more`` goes
+    to torchvision.
+    """
+    from torchvision import models
+
+    return _sized(partial(models.get_model, backbone, **more), "image_size", image_size)
+
+
+def last_linear(network: nn.Module) -> str:
+    """The name of the last linear layer, a torchvision model's classifier; "" where it has none."""
+    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    return names[-1] if names else ""
 
 
 def _feature_width(body: nn.Module, backbone: str, image_size: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.reporting import explanations, tables, validity, words
+from headstart.reporting import explanations, tables, words
 from headstart.results import Comparisons, Results
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def summary_table(results: Results) -> Table:
 
     metric = words.capital(words.METRICS[tables.primary_metric(results)])
     title = f"{metric} on the test images, per cent, with 95 % intervals"
-    table = Table(box=box.SIMPLE_HEAD, title=_plain(title), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, title=_plain(title), padding=(0, 1, 0, 0))
     table.add_column("arm", max_width=27)
     table.add_column("labels", justify="right")
     table.add_column("score", justify="right")
@@ -86,11 +86,16 @@ def runs_table(rows: Sequence[tuple[str, str, str, str]]) -> Table:
     return table
 
 
-def gate_lines(results: Results) -> list[str]:
-    """The gates that fail, one line a reason, and one line that counts all of them."""
-    if not results.gates:
-        return []
-    return [*validity.failures(results), validity.summary(results) + "."]
+def validity_lines(results: Results) -> list[str]:
+    """Which checks of the comparison fail, for which arms, and what to do next."""
+    from headstart.reporting.answer import first_screen
+
+    first = first_screen(results)
+    steps = [
+        f"Next: {step.what}. {step.why}" + f" {step.command}" * bool(step.command)
+        for step in first["steps"]
+    ]
+    return [line for line in (first["validity"], *steps) if line]
 
 
 def comparison_table(compared: Comparisons) -> Table:

@@ -6,7 +6,7 @@ Citations are of Pandoc's kind, ``[@key]``; ``references`` gives the BibTeX of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -54,6 +54,13 @@ def references(results: Results) -> list[str]:
     cited = re.findall(r"@([\w:-]+)", " ".join(re.findall(r"\[@[^\]]*\]", methods(results))))
     known = _entries()
     return [_bibtex(key, known) for key in dict.fromkeys(cited)]
+
+
+def references_of(names: Iterable[str]) -> list[str]:
+    """BibTeX entries of methods, attributions or libraries; those without any are left out."""
+    known = _entries()
+    keys = dict.fromkeys(key for name in names for key in _keys(name))
+    return [_bibtex(key, known) for key in keys]
 
 
 def _images(results: Results) -> Iterator[str]:
@@ -173,8 +180,12 @@ def _cited(name: str) -> bool:
 
 
 def _cite(name: str) -> str:
-    keys = _REFERENCES.get(name, (f"{_OWN}{name}",) if name in METHODS else ())
+    keys = _keys(name)
     return f"[{'; '.join('@' + key for key in keys)}]" if keys else ""
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    return _REFERENCES.get(name, (f"{_OWN}{name}",) if name in METHODS else ())
 
 
 def _bibtex(key: str, known: Mapping[str, str]) -> str:

@@ -17,10 +17,11 @@ from headstart.runtime.memory import fitting
 from headstart.runtime.networks import backbone, load_encoder, save_encoder
 from headstart.runtime.run import Dataset, Run
 from headstart.stages.pretrain.job import Job
-from headstart.stages.pretrain.watch import NoWatch, PretrainWatch
+from headstart.stages.pretrain.watch import PROBE, NoWatch, PretrainWatch
 from headstart.store import Entry
 
 __all__ = [
+    "PROBE",
     "Job",
     "check_settings",
     "further_weights",

@@ -26,10 +26,8 @@ from headstart.reporting.words import plural, seconds
 from headstart.runtime.memory import peak_memory
 from headstart.runtime.networks import load_encoder, outputs
 from headstart.runtime.run import Cell, Dataset, Run
-from headstart.stages.classify.job import FinetuneJob
-from headstart.stages.classify.search import base_grid
-from headstart.stages.pretrain import Job, start
-from headstart.stages.pretrain.watch import PROBE
+from headstart.stages.classify import FinetuneJob, base_grid
+from headstart.stages.pretrain import PROBE, Job, start
 from headstart.store import Entry
 
 SECONDS = 1.5  # of measuring a kind of step
@@ -71,15 +69,18 @@ class Cost:
 def steps_of(settings: Finetune) -> tuple[int, int]:
     """The least and the most that one arm trains, in units of the base length.
 
-    All trials together: the grid, the rates beyond it, the doublings, the other augmentations.
+    All trials together: the grid, the rates beyond it, the doublings, the other augmentations, and
+    the doublings of one of these where it is best. A network that does not begin to learn at the
+    base length has the grid once more at twice the length; that is not counted.
     """
     others = len(settings.augmentations) - 1
-    cap = 1 << (settings.max_lengthening.bit_length() - 1)
-    doublings = min(settings.patience, cap.bit_length() - 1)
+    lengths = [1 << k for k in range(settings.max_lengthening.bit_length())]
+    cap = lengths[-1]
+    doublings = min(settings.patience, len(lengths) - 1)
     grid = len(base_grid(settings))
     least = grid + (2 ** (doublings + 1) - 2) + others
-    most = grid + settings.widen + (2 * cap - 2) + others * cap
-    return least, max(least, most)
+    changed = max(others * length + 2 * (cap - length) for length in lengths) if others else 0
+    return least, grid + settings.widen + 2 * (cap - 1) + changed
 
 
 def is_long(run: Run, data: Dataset, todo: Sequence[Todo]) -> bool:

@@ -1,0 +1,1 @@
+"""Networks of a finished run for other libraries: written, read back there, compared."""
