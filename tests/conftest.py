@@ -34,7 +34,7 @@ def joint_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the ranks of groups of 1, 2 and 4 processes end with: see ``joint_job.py``."""
     folder = tmp_path_factory.mktemp("joint")
     several = [f"{task}:{n}" for task in ("train", "train exactly", "normalise") for n in (1, 2, 4)]
-    resumed = ["whole:1", "stop:4", "resume:1", "resume:2"]
+    resumed = ["whole:1", "stop:4", "resume:1", "resume:2", "study:1", "study:2"]
     job = str(Path(__file__).parent / "joint_job.py")
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 import tiny_study
-from headstart import ranks
+from headstart import pipeline, ranks
 from headstart.config import EngineSettings
 from headstart.data.batches import Images, Order, ViewPairs
+from headstart.data.synthetic import BagsSpec, generate
 from headstart.engine import Engine, Reading, Training
 from headstart.methods import METHODS
 from headstart.methods.base import Method
@@ -205,7 +207,42 @@ def normalised(name: str) -> dict[str, Tensor]:
     return results | {"evaluated": evaluated} | norm.state_dict()
 
 
+def run_whole(folder: Path) -> dict[str, Any]:
+    """A whole study on drawn bags in a folder; what each process wrote or moved outside of /dev."""
+    bags = generate(folder / "bags", BagsSpec(40, 4, 2, 2, size=32))
+    asked = tiny_study.study(
+        bags,
+        only=["simclr", "moco"],
+        encoder={"image_size": 16},
+        classify={"protocols": ["linear"]},
+        pretrain={"epochs": 2, "batch_size": 16, "checkpoint_minutes": 0},
+        explain={"images": 0},
+        compare={"replicates": 100},
+    )
+    written: list[str] = []
+    sys.addaudithook(partial(_note_writing, written))
+    home = folder / f"run-of-{os.environ['WORLD_SIZE']}"
+    if ranks.is_helper():
+        pipeline.help_study(asked, home)
+    else:
+        with ranks.leading():
+            pipeline.run_study(asked, home)
+    return {"written": written}
+
+
+def _note_writing(written: list[str], event: str, arguments: tuple[Any, ...]) -> None:
+    """Keep the path of whatever a process opens to write, makes, moves or removes."""
+    if event == "open":
+        path, mode, flags = arguments
+        writes = bool(flags & (os.O_WRONLY | os.O_RDWR)) or any(c in (mode or "") for c in "wax+")
+        if writes and not str(path).startswith("/dev/"):
+            written.append(str(path))
+    elif event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink"):
+        written.append(str(arguments[0]))
+
+
 TASKS: dict[str, Callable[[Path], Any]] = {
+    "study": run_whole,
     "train": train_all,
     "train exactly": exactly(train_all),
     "whole": exactly(lambda folder: resume(folder / "empty")),

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt", "registry", "cores"},
+    {"files", "interrupt", "registry", "cores", "ranks"},
     {"types", "config"},
     {"nn", "data"},
     {"methods", "attributions"},

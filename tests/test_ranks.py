@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart import ranks
@@ -113,3 +114,21 @@ def test_one_process_is_left_alone() -> None:
             assert helper(x) is x
         assert (ranks.world(), ranks.rank(), ranks.most(3)) == (1, 0, 3)
         assert ranks.share(7) == slice(0, 7)
+
+
+# --- a whole study -----------------------------------------------------------------------------
+
+
+def test_rank_zero_alone_writes(joint_runs: Path) -> None:
+    """A whole study: of files, folders and what is moved, the other process touches none."""
+    assert len(end(joint_runs, "study", 2)["written"]) > 100
+    assert end(joint_runs, "study", 2, rank=1)["written"] == []
+
+
+def test_a_study_of_two_processes_is_the_study_of_one(joint_runs: Path) -> None:
+    """The same artifacts under the same keys; the encoders differ by rounding."""
+    one, two = (joint_runs / f"run-of-{n}" / "pretrain" for n in (1, 2))
+    encoders = [path.relative_to(one) for path in one.glob("*/encoder.safetensors")]
+    assert len(encoders) == 2
+    for path in encoders:
+        assert relative(load_file(one / path), load_file(two / path)) < 1e-5

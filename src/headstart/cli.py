@@ -281,14 +281,30 @@ def _run(study: Study, out: Path, *, quiet: bool, json: bool) -> int:
     if study.engine.devices > 1 and not launcher.is_launched():
         return launcher.launch(study.engine.devices, sys.argv[1:])
     from headstart import ranks
-    from headstart.pipeline import help_study
 
     with ranks.joined():
         if ranks.is_helper():
-            help_study(study, out)
-            return 0
+            return _help(study, out)
         with ranks.leading():
             return _run_here(study, out, quiet=quiet, json=json)
+
+
+def _help(study: Study, out: Path) -> int:
+    """Train along; a fault that this process alone has is said here, as no other one knows it."""
+    from headstart import ranks
+    from headstart.pipeline import help_study
+
+    try:
+        help_study(study, out)
+    except ranks.LostRankError:  # rank zero says how the run ended
+        return 1
+    except Exception as error:
+        code, line = _explain(error)
+        if not line:
+            raise
+        print(f"headstart: process {os.environ['RANK']}: {line}", file=sys.stderr, flush=True)
+        return code
+    return 0
 
 
 def _run_here(study: Study, out: Path, *, quiet: bool, json: bool) -> int:
