@@ -5,9 +5,6 @@ Heavy imports wait in the fixtures, so that a test of plain numbers starts at on
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,20 +29,12 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def joint_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the ranks of groups of 1, 2 and 4 processes end with: see ``joint_job.py``."""
+    from joint_table import TASKS, run_jobs
+
     folder = tmp_path_factory.mktemp("joint")
-    several = [f"{task}:{n}" for task in ("train", "train exactly", "normalise") for n in (1, 2, 4)]
-    resumed = ["whole:1", "stop:4", "resume:1", "resume:2", "study:1", "study:2"]
-    job = str(Path(__file__).parent / "joint_job.py")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [sys.executable, job, str(folder), *several, *resumed],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    norms = [f"normalise:{n}" for n in (1, 2, 4)]
+    resumed = ["whole:1", "stop:4", "resume:1", "resume:2"]
+    run_jobs(folder, [*TASKS, *norms, *resumed, "study:1", "study:2"])
     return folder
 
 

@@ -32,12 +32,12 @@ from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import build_optimizer, lr_factor
+from joint_table import ENCODERS
 
 STEPS = 3
 # Neither 2 nor 4 divides the first batch; MoCo's four groups are not the ranks' shares of it.
 COUNT, BATCH = 34, 18
 SETTINGS: dict[str, dict[str, Any]] = {"moco": {"queue": 50, "norm_group": 4}}
-ENCODERS = ("with BatchNorm", "without BatchNorm")
 CPU = EngineSettings(device="cpu", precision="32", threads=1)
 
 

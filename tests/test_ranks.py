@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from torch import Tensor
 
 from headstart import ranks
 from headstart.methods import METHODS
-
-ENCODERS = ("with BatchNorm", "without BatchNorm")
-
-
-def end(folder: Path, task: str, world: int, rank: int = 0) -> dict[str, Any]:
-    ends: dict[str, Any] = torch.load(folder / f"{task}-{rank}-of-{world}.pt")
-    return ends
-
-
-def furthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """The largest difference of any number."""
-    assert one.keys() == other.keys()
-    return max(float((one[k].double() - other[k].double()).abs().max()) for k in one)
-
-
-def relative(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """The norm of the difference over the norm, of all numbers together."""
-    assert one.keys() == other.keys()
-    a, b = (torch.cat([side[k].double().flatten() for k in one]) for side in (one, other))
-    return float((a - b).norm() / a.norm())
+from joint_table import ENCODERS, end, furthest, relative
 
 
 @pytest.mark.parametrize("world", [2, 4])

@@ -234,6 +234,8 @@ class Checkpoints:
             self._save(self.writes, step, since, total)
             self.saved = time.monotonic()
         if called:
+            # Whoever started the ranks may end all when one has ended: none does before the save.
+            ranks.told(None)
             raise interrupt.Interrupted(called)
 
     def resume(self, device: torch.device) -> tuple[int, int, Tensor]:
