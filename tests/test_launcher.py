@@ -32,14 +32,14 @@ HEADSTART = (sys.executable, "-m", "headstart", "run")
 PATIENCE = 400.0  # seconds until something has surely gone wrong
 
 
-def study_file(bags: Path, folder: Path, epochs: int = 60) -> Path:
+def study_file(bags: Path, folder: Path, epochs: int = 20) -> Path:
     """One method, one linear head; a checkpoint every twentieth of a second."""
     settings: dict[str, Any] = tiny_study.settings(bags)
     settings["encoder"]["image_size"] = 16
     settings["methods"] = {"simclr": settings["methods"]["simclr"]}
     settings["pretrain"] = {"epochs": epochs, "batch_size": 16, "checkpoint_minutes": 0.001}
     settings["classify"]["protocols"] = ["linear"]
-    settings["explain"] = {"images": 0}
+    settings["explain"], settings["seeds"] = {"images": 0}, [0]
     settings["compare"] = {"replicates": 100}
     file = folder / "study.yaml"
     file.write_text(yaml.safe_dump(settings), encoding="utf8")
