@@ -14,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-from lightning.fabric.strategies import DDPStrategy
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -30,7 +31,9 @@ from headstart.nn.optim import apply_lr
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
 _DDP = signature(nn.parallel.DistributedDataParallel).parameters
-_BUFFERS = "forward_sync_buffers" if "forward_sync_buffers" in _DDP else "broadcast_buffers"
+# Newer versions of PyTorch have another name for it.
+_SYNC = "forward_sync_buffers" if "forward_sync_buffers" in _DDP else "broadcast_buffers"
+_APART: dict[str, Any] = {_SYNC: False}
 COST = 100  # times the time of writing one lie between two: writing takes at most 1 %
 
 
@@ -113,7 +116,7 @@ class Engine:
         if joint:
             # Buffers are computed alike on every rank (``nn/joint_norm.py``).
             chosen = {"plugins": [TorchElasticEnvironment()], "devices": ranks.on_this_machine()}
-            chosen["strategy"] = DDPStrategy(**{_BUFFERS: False})
+            chosen["strategy"] = DDPStrategy(**_APART)
             chosen["num_nodes"] = ranks.members() // ranks.on_this_machine()
         elif device.type == "cuda":
             chosen["devices"] = [device.index or 0]
@@ -317,7 +320,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError:
         raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1") from None
     if device.type == "cuda" and ranks.members() > 1:
-        if device.index is not None:
+        if ":" in name:
             raise StudyError(f"--device {name}: each process has a GPU of its own; write cuda")
         device = torch.device("cuda", ranks.place_on_this_machine())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

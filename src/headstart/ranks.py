@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 S = TypeVar("S", Tensor, Sequence[Tensor])
 T = TypeVar("T")
@@ -35,7 +36,7 @@ LOOK_SECONDS, BYE_SECONDS = 0.1, 10.0
 class _State:
     rank: int = 0
     world: int = 1
-    store: dist.Store | None = None
+    store: Any = None  # a torch.distributed.Store
     calls: int = 0
     together: bool = False
 
@@ -83,16 +84,27 @@ def joined() -> Iterator[None]:
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         yield
         return
-    store, rank, world = next(dist.rendezvous("env://", timeout=JOIN))
+    store, rank, world = next(rendezvous("env://", timeout=JOIN))
+    store = dist.PrefixStore(f"start-{_start()}", store)  # type: ignore[attr-defined]
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=PATIENCE)
     _state.rank, _state.world, _state.calls = rank, world, 0
-    _state.store = dist.PrefixStore("headstart", store)
+    _state.store = dist.PrefixStore("headstart", store)  # type: ignore[attr-defined]
     try:
         yield
     finally:
         _state.rank, _state.world, _state.store = 0, 1, None
         dist.destroy_process_group()
+
+
+def _start() -> str:
+    """How often torchrun has started all anew: on one machine its store keeps what was there.
+
+    Over machines it makes a new store each time, and the machines may not agree on the number.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") != os.environ["WORLD_SIZE"]:
+        return "0"
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
 
 
 # --- who does what -----------------------------------------------------------------------------
@@ -189,7 +201,7 @@ def share(count: int) -> slice:
 
 def mine(things: S) -> S:
     """This rank's share of rows or groups that every rank holds."""
-    return things if world() == 1 else cast(S, things[share(len(things))])
+    return things if world() == 1 else things[share(len(things))]
 
 
 def gather(rows: Tensor) -> Tensor:
@@ -199,7 +211,7 @@ def gather(rows: Tensor) -> Tensor:
     """
     if world() == 1:
         return rows
-    joint: Tensor = _Gather.apply(rows.float())  # type: ignore[no-untyped-call]
+    joint: Tensor = _Gather.apply(rows.float())
     return joint
 
 
@@ -207,7 +219,7 @@ def total(part: Tensor) -> Tensor:
     """The sum over the ranks, with gradient."""
     if world() == 1:
         return part
-    summed: Tensor = _Total.apply(part)  # type: ignore[no-untyped-call]
+    summed: Tensor = _Total.apply(part)
     return summed
 
 
@@ -246,7 +258,8 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         summed = gradients[0].contiguous().clone()
         dist.all_reduce(summed)
-        return summed.split(ctx.counts)[_state.rank]
+        begin = sum(ctx.counts[: _state.rank])
+        return summed[begin : begin + ctx.counts[_state.rank]]
 
 
 class _Total(torch.autograd.Function):

@@ -62,7 +62,7 @@ def joint_batch_norm(  # noqa: PLR0913 - the signature is PyTorch's
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean, momentum)
         running_var.lerp_(var * count / (count - 1), momentum)
-    normal: Tensor = _Normalise.apply(x, weight, bias, (mean, var, count, eps))  # type: ignore[no-untyped-call]
+    normal: Tensor = _Normalise.apply(x, weight, bias, (mean, var, count, eps))
     return normal
 
 
@@ -161,7 +161,7 @@ def _in_turn(modules: Sequence[nn.Module]) -> Iterator[None]:
     A pass moves a statistic r to (1−m)·r + m·s, so k passes move it to (1−m)ᵏ·r + c with a c that
     does not depend on r: each rank's c is read off and applied in the order of the ranks.
     """
-    norms = [n for module in modules for n in module.modules() if _keeps_statistics(n)]
+    norms: list[Any] = [n for module in modules for n in module.modules() if _keeps_statistics(n)]
     before = [_statistics(norm) for norm in norms]
     yield
     for norm, start in zip(norms, before, strict=True):
