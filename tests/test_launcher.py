@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import headstart
@@ -96,12 +94,10 @@ def first_steps(run: Path) -> list[int]:
     return firsts
 
 
-def same_encoder(run: Path, other: Path) -> None:
+def same_bits(run: Path, other: Path) -> None:
     one, two = (next(home.glob("pretrain/simclr-*/encoder.safetensors")) for home in (run, other))
     assert one.parent.name == two.parent.name
-    weights, others = load_file(one), load_file(two)
-    for name, tensor in weights.items():
-        torch.testing.assert_close(others[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+    assert one.read_bytes() == two.read_bytes()
 
 
 # --- mistakes ----------------------------------------------------------------------------------
@@ -132,10 +128,10 @@ def test_python_starts_no_processes(bags: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def in_peace(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study by one process that nobody stops."""
+    """The study by two processes that nobody stops."""
     folder = tmp_path_factory.mktemp("peace")
     file = study_file(bags, folder)
-    with started((*HEADSTART, file, "--out", "run"), folder) as process:
+    with started((*HEADSTART, file, "--out", "run", "--devices", 2), folder) as process:
         assert process.wait(PATIENCE) == 0, (folder / "log.txt").read_text()
     return folder / "run"
 
@@ -145,7 +141,7 @@ def in_peace(bags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_torchrun_restarts_what_is_killed_and_it_goes_on(
     victim: str, bags: Path, tmp_path: Path, in_peace: Path
 ) -> None:
-    """A rank is killed after the first checkpoint: torchrun starts both again, from there."""
+    """A rank is killed: torchrun starts both again, from the checkpoint, to the same bits."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -159,13 +155,11 @@ def test_torchrun_restarts_what_is_killed_and_it_goes_on(
     assert (tmp_path / "run" / "results.json").exists()
     begun, again = first_steps(tmp_path / "run")
     assert begun < again
-    same_encoder(in_peace, tmp_path / "run")
+    same_bits(in_peace, tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_a_signal_saves_and_another_number_of_processes_goes_on(
-    bags: Path, tmp_path: Path, in_peace: Path
-) -> None:
+def test_a_signal_saves_and_another_number_of_processes_goes_on(bags: Path, tmp_path: Path) -> None:
     """SIGUSR1 to the command that was started: exit code 138; two processes begin, one ends."""
     command = (*HEADSTART, study_file(bags, tmp_path), "--out", "run", "--quiet")
     with started((*command, "--devices", 2), tmp_path) as process:
@@ -179,7 +173,6 @@ def test_a_signal_saves_and_another_number_of_processes_goes_on(
         assert process.wait(PATIENCE) == 0, (tmp_path / "log.txt").read_text()
     begun, again = first_steps(tmp_path / "run")
     assert begun < again
-    same_encoder(in_peace, tmp_path / "run")
 
 
 # --- SLURM -------------------------------------------------------------------------------------
