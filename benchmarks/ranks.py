@@ -28,7 +28,7 @@ from headstart.methods import METHODS
 from headstart.nn.encoder import build_encoder
 from headstart.nn.optim import build_optimizer
 
-SIZE, BATCH, COUNT, SEGMENT = 32, 64, 512, 8
+SIZE, BATCH, COUNT, SEGMENT = 32, 64, 512, 4
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def main() -> None:
     """Time the groups in turns, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--segments", type=int, default=3, help="of 8 steps; the first is untimed")
+    parser.add_argument("--segments", type=int, default=3, help="of 4 steps; the first is untimed")
     asked = parser.parse_args()
     rates: dict[Group, list[float]] = {group: [] for group in GROUPS}
     with tempfile.TemporaryDirectory() as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ class Engine:
         precision = "bf16-mixed" if self.precision == "bf16" else "32-true"
         fabric = Fabric(accelerator=accelerator, precision=precision, **chosen)  # type: ignore[arg-type]
         if joint:
+            # DDP warns of the layout of 1 x 1 convolutions in channels-last memory; it is harmless.
+            warnings.filterwarnings("ignore", "Grad strides do not match")
             fabric.launch()
         return fabric
 
