@@ -317,6 +317,9 @@ class EngineSettings(Frozen):
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1."""
+    devices: Annotated[int, Field(ge=1)] = 1
+    """Processes that pretrain one encoder together, each with a GPU of its own or a share of the
+    cores; the result is that of one process. Under ``torchrun``, as many as it starts."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of training; auto takes bf16 where the processor computes in it. Judging is always 32."""
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -44,6 +44,7 @@ FLAGS = {
     "masks": "explain.masks",
     "margin": "compare.margin",
     "device": "engine.device",
+    "devices": "engine.devices",
     "executor": "engine.executor",
     "workers": "engine.workers",
     "compile": "engine.compile",

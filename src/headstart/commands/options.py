@@ -40,6 +40,10 @@ Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, 
 ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(help="Processes that pretrain together on this machine, a GPU each."),
+]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
 ]
