@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+MOST_CHANNELS = 256
 
 
 class StudyError(ValueError):
@@ -64,6 +66,10 @@ class Optim(Frozen):
     cosine_per: Literal["step", "epoch"] = "step"
 
 
+OF_COLOURS = ("saturation", "hue", "gray_p", "solarize_p")
+"""Settings of a view that mean something for colour photographs only."""
+
+
 class View(Frozen):
     """How one random view of an image is made; a ``*_p`` is the chance that it happens."""
 
@@ -83,6 +89,13 @@ class View(Frozen):
     blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
     """Standard deviation of the blur in pixels of the view; the kernel spans a tenth of it."""
     solarize_p: Probability = 0.0
+
+    def without_colours(self) -> View:
+        """The same view of channels that are no colours: nothing that turns or mixes colours.
+
+        Crops, flips, blur, brightness and contrast stay.
+        """
+        return self.model_copy(update=dict.fromkeys(OF_COLOURS, 0.0))
 
     @field_validator("crop", "aspect", "blur_sigma")
     @classmethod
@@ -137,6 +150,38 @@ class Data(Frozen):
     run."""
     cache_factor: Annotated[float, Field(ge=1, le=4)] = 1.25
     """Side of a cached image over the training size."""
+    channels: int | Literal["rgb"] = "rgb"
+    """``rgb`` makes a colour picture of every file. A number is for images whose channels are no
+    colours (microscopy, satellites, depth): a file must have so many; TIFF, .npy, grey PNG."""
+    value_range: tuple[float, float] | None = None
+    """With a number of channels: the values that become 0 and 1, those beyond them are clipped; by
+    default the range of a file's 8- or 16-bit type, and 0 to 1 of floating point."""
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _a_number_or_rgb(cls, channels: Any) -> Any:
+        text = str(channels).strip().lower()
+        if text == "rgb":
+            return "rgb"
+        if isinstance(channels, bool) or not (text.isdecimal() and 1 <= int(text) <= MOST_CHANNELS):
+            raise ValueError(f"write rgb, or a number from 1 to {MOST_CHANNELS}")
+        return int(text)
+
+    @field_validator("value_range")
+    @classmethod
+    def _low_before_high(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits and not (isfinite(limits[0]) and isfinite(limits[1]) and limits[0] < limits[1]):
+            raise ValueError(f"two numbers, the lower first, not {list(limits)}")
+        return limits
+
+    @model_validator(mode="after")
+    def _range_of_channels(self) -> Data:
+        if self.value_range and self.channels == "rgb":
+            raise ValueError(
+                "value_range is for images whose channels are no colours; give data.channels a "
+                "number, or leave it out"
+            )
+        return self
 
     @field_validator("split")
     @classmethod

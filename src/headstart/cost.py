@@ -176,7 +176,7 @@ class _Measured:
         """Seconds that evaluating one image takes."""
         index = self.data.index
         labelled = self.data.images(index.where("train", "validation", "test"))
-        encoder = load_encoder(self.run, self.begin)
+        encoder = load_encoder(self.run, self.begin, self.data)
         return _seconds_an_image(encoder, labelled)
 
     def labelled_step(self, cell: Cell) -> float:
@@ -204,7 +204,7 @@ class _Measured:
     def _pretraining(self, one: Todo) -> float:
         job = _job(self.run, self.data, one)
         if one.method not in self.pretraining:
-            network = job.training(load_encoder(self.run, self.begin))[1]
+            network = job.training(load_encoder(self.run, self.begin, self.data))[1]
             self.pretraining[one.method] = _seconds_a_step(self.run, network)
         settings = self.run.study.pretrain
         checks = settings.epochs / settings.check_epochs

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import nn
 
 from headstart.config import StudyError
-from headstart.data.decode import decode, square
+from headstart.data.bands import Bands, decode_bands
+from headstart.data.decode import Decoded, decode, square
 from headstart.data.views import centre_views
 from headstart.runtime.stored import Wanted, find
 from headstart.types import Floats
@@ -52,7 +53,8 @@ class Encoder(_Base):
     """A method's encoder of a run: pictures -> features (N, D) float32.
 
     Pictures are a list or an array of paths, a list of PIL images, or an array (N, H, W, 3) of
-    uint8. They are decoded, resized, cropped and normalised as those of the run were. ``fit`` loads
+    uint8. They are decoded, resized, cropped and normalised as those of the run were; of a run on
+    channels that are no colours only paths are taken. ``fit`` loads
     the encoder and learns nothing, so no test picture can leak through it. It runs on the CPU.
 
     >>> from sklearn.linear_model import LogisticRegression
@@ -69,6 +71,7 @@ class Encoder(_Base):
     network_: nn.Module
     image_size_: int
     side_: int
+    bands_: Bands | None
 
     def __init__(
         self,
@@ -92,7 +95,7 @@ class Encoder(_Base):
             raise StudyError(f"batch_size: at least 1, not {self.batch_size!r}")
         stored = find(self.run, Wanted(self.method, self.seed))
         self.network_ = stored.encoder.requires_grad_(False)
-        self.image_size_, self.side_ = stored.image_size, stored.side
+        self.image_size_, self.side_, self.bands_ = stored.image_size, stored.side, stored.bands
         self._n_features_out = stored.encoder.num_features
         return self
 
@@ -121,12 +124,30 @@ class Encoder(_Base):
 
     @torch.inference_mode()
     def _features(self, pictures: Sequence[Any], first: int) -> Floats:
-        squares = [_square(p, self.side_, first + i) for i, p in enumerate(pictures)]
+        squares = [self._square(p, first + i) for i, p in enumerate(pictures)]
         pixels = torch.from_numpy(np.stack([values for values, _ in squares]))
         aspect = torch.tensor([aspect for _, aspect in squares], dtype=torch.float32)
         x = self.network_(centre_views(pixels, aspect, self.image_size_))
         features: Floats = x.float().numpy()
         return features
+
+    def _square(self, picture: Any, number: int) -> tuple[np.ndarray[Any, Any], float]:
+        if self.bands_ is None:
+            return _square(picture, self.side_, number)
+        if not isinstance(picture, str | Path):
+            raise StudyError(
+                f"X[{number}]: the images of this run have channels that are no colours; give paths"
+            )
+        decoded = decode_bands(Path(picture), self.side_, self.bands_)
+        return _pixels_of(decoded, picture, number)
+
+
+def _pixels_of(
+    decoded: Decoded | str, picture: str | Path, number: int
+) -> tuple[np.ndarray[Any, Any], float]:
+    if isinstance(decoded, str):
+        raise StudyError(f"X[{number}]: {picture}: cannot be read as an image ({decoded})")
+    return decoded.pixels, decoded.width / decoded.height
 
 
 def _pictures(X: Any) -> list[Any]:
@@ -155,10 +176,7 @@ def _of_array(values: np.ndarray[Any, Any]) -> list[Any]:
 def _square(picture: Any, side: int, number: int) -> tuple[np.ndarray[Any, Any], float]:
     """One picture as the run keeps it."""
     if isinstance(picture, str | Path):
-        decoded = decode(Path(picture), side)
-        if isinstance(decoded, str):
-            raise StudyError(f"X[{number}]: {picture}: cannot be read as an image ({decoded})")
-        return decoded.pixels, decoded.width / decoded.height
+        return _pixels_of(decode(Path(picture), side), picture, number)
     if isinstance(picture, Image.Image):
         return square(picture, side)
     if _is_pixels(picture):

@@ -13,7 +13,7 @@ from time import time
 from typing import Any
 
 from headstart.config import StudyError
-from headstart.data.decode import EXTENSIONS
+from headstart.data.channels import endings_of
 from headstart.data.scan import Found, find_unlabeled
 from headstart.engine import Engine
 from headstart.layers import Layers, build_study
@@ -98,8 +98,8 @@ def predict_images(
     Raises:
         StudyError: no finished run, no such classifier, no images, or none that can be read.
     """
-    files = _files(images)
     with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        files = _files(images, endings_of(data.bands))
         asker = Asker(run, data, grid, choose(run, grid, wanted or Wanted()))
         predicted = predict(run, data, asker, files)
     if (predicted.predicted < 0).all():
@@ -110,16 +110,16 @@ def predict_images(
     return predicted
 
 
-def _files(images: Sequence[Path]) -> list[Found]:
+def _files(images: Sequence[Path], endings: frozenset[str]) -> list[Found]:
     """The images at some paths, in their order; what is inside a location in the location's."""
     files = []
     for path in images:
-        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+        if path.is_file() and path.suffix.lower() in endings:
             files.append(Found(str(path), str(path)))
         elif not path.exists():
             raise StudyError(f"{path}: no such image or folder")
         else:
-            files += find_unlabeled(path)
+            files += find_unlabeled(path, endings=endings)
     if not files:
         raise StudyError("predict: no images given; name files or a folder, or - for a list")
     return files

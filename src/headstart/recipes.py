@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from headstart.config import (
+    OF_COLOURS,
     Frozen,
     Pretrain,
     Recipe,
@@ -33,8 +34,11 @@ def resolve_recipe(study: Study, method: str) -> Recipe:
     Changes are the method's keyword arguments, and ``optim``, ``view1``, ``view2``, or ``views``
     for both.
 
+    Of images whose channels are no colours, views change no colours (``View.without_colours``).
+
     Raises:
-        StudyError: unknown method or setting, or a value outside its limits.
+        StudyError: unknown method or setting, a value outside its limits, or a change of colours
+            where there are none.
     """
     if method not in METHODS:
         raise StudyError(f"methods: {METHODS.unknown(method)}")
@@ -49,6 +53,8 @@ def resolve_recipe(study: Study, method: str) -> Recipe:
         checked = Recipe.model_validate(nested)
     except ValidationError as error:
         raise StudyError(f"methods.{method}.{explain_validation(error, Recipe)}") from None
+    if study.data.channels != "rgb":
+        checked = _without_colours(checked, method, given)
     settings = {**recipe.settings, **changes}
     signature = _signature_model(method, kind.__init__)
     try:
@@ -57,6 +63,18 @@ def resolve_recipe(study: Study, method: str) -> Recipe:
         fault = explain_validation(error, signature, also=_PARTS)
         raise StudyError(f"methods.{method}.{fault}") from None
     return checked.model_copy(update={"settings": valid.model_dump()})
+
+
+def _without_colours(recipe: Recipe, method: str, given: Mapping[str, Mapping[str, Any]]) -> Recipe:
+    for part in ("views", "view1", "view2"):
+        asked = next((name for name in OF_COLOURS if given[part].get(name)), None)
+        if asked:
+            raise StudyError(
+                f"methods.{method}.{part}.{asked}: is for colour photographs; leave it out, or set "
+                "data.channels to rgb"
+            )
+    views = {name: getattr(recipe, name).without_colours() for name in ("view1", "view2")}
+    return recipe.model_copy(update=views)
 
 
 def _settings_in(value: Any, method: str, name: str) -> dict[str, Any]:

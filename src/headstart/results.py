@@ -140,6 +140,23 @@ class CrossingGroups(Model):
     test: Count
 
 
+class Channels(Model):
+    """Of images whose channels are no colours: what became of their values.
+
+    Kept as 16-bit integers; a share of the value range is normalised by its channel's mean and
+    standard deviation.
+    """
+
+    count: Annotated[int, Field(ge=1)]
+    value_range: tuple[float, float] | None
+    """The values that became 0 and 1, those beyond them clipped; None for the range of the type of
+    each file, and 0 to 1 of floating point."""
+    mean: tuple[Share, ...]
+    """Of each channel over the images that were pretrained on, as a share of the value range."""
+    std: tuple[Share, ...]
+    """The same, standard deviation; 1 for a channel that never varies."""
+
+
 class Data(Model):
     """The images of the study."""
 
@@ -156,6 +173,8 @@ class Data(Model):
     quarantine: RunPath | None
     detectable_difference: Share | None
     """The smallest difference in balanced accuracy that the test set is likely to show."""
+    channels: Channels | None = None
+    """Only where the channels are no colours."""
 
 
 # --- arms --------------------------------------------------------------------------------------

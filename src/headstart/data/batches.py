@@ -44,13 +44,16 @@ class Images:
         return len(self.rows)
 
     def pixels(self, positions: Ints) -> tuple[Tensor, Tensor]:
-        """Whole images (B, 3, S, S) uint8 on the device, and their aspects (B,) on the CPU."""
+        """Whole images (B, C, S, S) as the cache has them on the device, their aspects (B,) on the
+        CPU.
+        """
         rows = self.rows[positions]
         shape = (len(rows), *self.cache.pixels.shape[1:])
         if not 0 <= rows.min(initial=0) <= rows.max(initial=0) < len(self.cache.pixels):
             raise IndexError(f"the cache has {len(self.cache.pixels)} images")
         # Pinned, the copy to a GPU runs beside its computing.
-        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        dtype = torch.uint8 if self.cache.pixels.dtype == np.uint8 else torch.uint16
+        pixels = torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda")
         np.take(self.cache.pixels, rows, axis=0, out=pixels.numpy(), mode="clip")  # unbuffered
         return pixels.to(self.device, non_blocking=True), torch.from_numpy(self.cache.aspect[rows])
 
@@ -70,7 +73,7 @@ class Images:
         return tuple(views)
 
     def centred(self, positions: Ints) -> Tensor:
-        """The evaluation transform of some images: (B, 3, T, T) in [0, 1]."""
+        """The evaluation transform of some images: (B, C, T, T) in [0, 1]."""
         return centre_views(*self.pixels(positions), self.size)
 
 

@@ -26,6 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.config import StudyError
+from headstart.data.bands import Bands
+from headstart.data.decode import Pixels
 from headstart.data.scan import Found
 from headstart.data.spool import Spool
 from headstart.data.worker import Task
@@ -35,6 +37,7 @@ from headstart.files import lock, write_bytes
 Progress = Callable[[str, int, int], None]
 Line = Callable[[str], None]
 VERSION = 3  # raised when decoding comes to give other pixels
+BANDS_VERSION = 1  # the same of channels that are no colours
 BLOCK = 512  # images between two records on disk
 # Bytes of pixels whose checksums are compared at every opening, about 0.1 s: all of a small cache,
 # a stretch from a random place on of a large one. All of any cache where size, time of change or
@@ -50,12 +53,13 @@ _SYSTEM_ERROR = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system
 class PixelCache:
     """Decoded images. Row ``i`` belongs to file ``i`` of the list it was built from.
 
-    ``pixels`` (N, 3, S, S) uint8, memory-mapped; ``aspect`` (N,) float32 width over height;
-    ``digests`` (N,) equal for copies (see ``Decoded``), "" where unreadable; ``reasons`` (N,) why
-    not, "" where readable.
+    ``pixels`` (N, 3, S, S) uint8, or (N, C, S, S) uint16 where the channels are no colours (0 …
+    65535 for 0 … 1), memory-mapped; ``aspect`` (N,) float32 width over height; ``digests`` (N,)
+    equal for copies (see ``Decoded``), "" where unreadable; ``reasons`` (N,) why not, "" where
+    readable.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     aspect: npt.NDArray[np.float32]
     digests: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -71,8 +75,11 @@ def open_cache(
     folder: Path,
     progress: Progress | None = None,
     line: Line | None = None,
+    bands: Bands | None = None,
 ) -> PixelCache:
     """The cache of the given files with square images of ``side`` pixels, built where missing.
+
+    RGB of 8 bits, or with ``bands`` so many channels of 16.
 
     Files that cannot be read get a row of zeros and a reason; none of them is fatal. Those that the
     system kept from being read (permission, a network disk) are tried again at every opening. A
@@ -81,7 +88,7 @@ def open_cache(
     Raises:
         StudyError: the folder cannot be written, or has no room for the pixels.
     """
-    home = _Home.of(files, side, folder)
+    home = _Home.of(files, side, folder, bands)
     tell = line or (lambda _: None)
     with home.errors_as_one_line():
         with suppress(FileNotFoundError, _AlteredError):
@@ -107,9 +114,9 @@ def open_cache(
         return home.read()
 
 
-def identity(files: Sequence[Found]) -> str:
+def identity(files: Sequence[Found], bands: Bands | None = None) -> str:
     """SHA-256 over the names, sizes and times of change of the files, and how they are decoded."""
-    digest = hashlib.sha256(repr(VERSION).encode())
+    digest = hashlib.sha256(repr(VERSION if bands is None else (BANDS_VERSION, bands)).encode())
     for file in files:
         digest.update(repr((file.id, *file.state())).encode("utf8", "backslashreplace"))
     return digest.hexdigest()
@@ -141,11 +148,22 @@ class _Home:
     files: str
     """The identity of the files."""
     shape: tuple[int, int, int, int]
+    bands: Bands | None = None
 
     @classmethod
-    def of(cls, files: Sequence[Found], side: int, folder: Path) -> _Home:
-        name = identity(files)
-        return cls(folder / f"{side}px-{name[:16]}", name, (len(files), 3, side, side))
+    def of(cls, files: Sequence[Found], side: int, folder: Path, bands: Bands | None) -> _Home:
+        name = identity(files, bands)
+        shape = (len(files), bands.channels if bands else 3, side, side)
+        return cls(folder / f"{side}px-{name[:16]}", name, shape, bands)
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+        return np.dtype("<u2") if self.bands else np.dtype("|u1")
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pixels."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     @property
     def pixels(self) -> Path:
@@ -168,7 +186,7 @@ class _Home:
         except OSError as error:
             folder = self.path.parent
             if error.errno in NO_ROOM:
-                needed = np.prod(self.shape, dtype=np.int64) / 1e6
+                needed = self.size / 1e6
                 free = shutil.disk_usage(folder).free / 1e6
                 raise StudyError(
                     f"{folder}: no room for the decoded images: {needed:,.0f} MB are needed, "
@@ -203,7 +221,7 @@ class _Home:
         aspect = np.array(table["aspect"], dtype=np.float32)
         return PixelCache(pixels, aspect, tuple(table["digest"]), tuple(table["reason"]))
 
-    def mapped(self, mode: Any) -> np.memmap[Any, np.dtype[np.uint8]]:
+    def mapped(self, mode: Any) -> np.memmap[Any, Any]:
         """The pixels, after a check of the file's size and shape."""
         try:
             pixels = np.lib.format.open_memmap(self.pixels, mode=mode)
@@ -212,15 +230,17 @@ class _Home:
         except (ValueError, EOFError, SyntaxError):
             raise _AlteredError("pixels.npy was cut off or altered") from None
         size = pixels.offset + pixels.nbytes
-        if pixels.shape != self.shape or pixels.dtype != np.uint8 or not pixels.flags.c_contiguous:
+        alike = pixels.shape == self.shape and pixels.dtype == self.dtype
+        if not (alike and pixels.flags.c_contiguous):
             raise _AlteredError("pixels.npy is that of other images")
         if self.pixels.stat().st_size != size:
             raise _AlteredError("pixels.npy was cut off or altered")
         return pixels
 
-    def task(self, pixels: np.memmap[Any, np.dtype[np.uint8]]) -> Task:
+    def task(self, pixels: np.memmap[Any, Any]) -> Task:
         """What its workers need to know."""
-        return Task(os.path.abspath(self.pixels), int(pixels.offset), self.shape[-1])
+        place = os.path.abspath(self.pixels)
+        return Task(place, int(pixels.offset), self.shape[-1], bands=self.bands)
 
     def finish(self, rows: Sequence[Row]) -> None:
         """Mark it whole; rows in order."""
@@ -242,7 +262,7 @@ class _Home:
         _write_sealed(self.done, {"files": self.files, **table}, pixels=self._state())
 
 
-def _compare(pixels: npt.NDArray[np.uint8], crcs: Sequence[int], *, everywhere: bool) -> None:
+def _compare(pixels: Pixels, crcs: Sequence[int], *, everywhere: bool) -> None:
     count = len(pixels)
     most = count if everywhere else max(1, CHECKED * count // pixels.nbytes)
     start = 0 if most >= count else int(np.random.default_rng().integers(count))
@@ -308,7 +328,7 @@ def _retry_unread(files: Sequence[Found], home: _Home) -> None:
     home._write_table(table)
 
 
-def _settled(row: Row, pixels: npt.NDArray[np.uint8]) -> Row:
+def _settled(row: Row, pixels: Pixels) -> Row:
     """Set the pixels of an unreadable image to 0: its worker may have died while it wrote."""
     if not row.reason:
         return row
@@ -316,20 +336,20 @@ def _settled(row: Row, pixels: npt.NDArray[np.uint8]) -> Row:
     return replace(row, crc=zlib.crc32(bytes(pixels[row.row].nbytes)))
 
 
-def _open_pixels(home: _Home) -> np.memmap[Any, np.dtype[np.uint8]]:
+def _open_pixels(home: _Home) -> np.memmap[Any, Any]:
     """The file of pixels: that of a stopped build, or a new one."""
     with suppress(_AlteredError):
         return home.mapped("r+")
     home.clear()  # records of blocks speak of pixels that are gone
-    header = {"descr": "|u1", "fortran_order": False, "shape": home.shape}
+    header = {"descr": home.dtype.str, "fortran_order": False, "shape": home.shape}
     with home.pixels.open("xb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
-        allocate(file.fileno(), file.tell() + int(np.prod(home.shape, dtype=np.int64)))
+        allocate(file.fileno(), file.tell() + home.size)
     return home.mapped("r+")
 
 
-def _kept_blocks(home: _Home, pixels: npt.NDArray[np.uint8]) -> dict[int, list[Row]]:
+def _kept_blocks(home: _Home, pixels: Pixels) -> dict[int, list[Row]]:
     """Finished blocks of a build that was stopped, without those whose pixels were lost."""
     kept = {}
     for number, start in enumerate(range(0, len(pixels), BLOCK)):

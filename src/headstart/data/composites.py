@@ -64,7 +64,7 @@ class Composites:
             return x
         mask = torch.from_numpy(self.masks[positions]).to(x.device)[:, None]
         if kind == "only_fg":
-            other = torch.as_tensor(self.colour, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+            other = torch.as_tensor(self.colour, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
         else:
             donors = self.same if kind == "mixed_same" else self.rand
             other = self._filled(donors[positions])

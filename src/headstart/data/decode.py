@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -46,14 +46,19 @@ _LYING = frozenset({5, 6, 7, 8})  # orientations that swap width and height
 _STRIP = 1 << 22  # pixels worked on at a time where a copy of the whole picture would be too much
 
 
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""Of 8 bits are the colours of photographs, of 16 the channels that are no colours."""
+
+
 @dataclass(frozen=True)
 class Decoded:
-    """A readable image: ``pixels`` (3, S, S) uint8, the whole picture squashed to a square.
+    """A readable image: ``pixels`` (3, S, S) uint8, the whole picture squashed to a square; or
+    (C, S, S) uint16 where its channels are no colours (see ``data.bands``).
 
     ``width`` and ``height`` are those of the upright picture in the file.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels
     width: int
     height: int
     digest: str
@@ -84,28 +89,37 @@ def decode(path: Path, side: int) -> Decoded | str:
     laid over white; CMYK, Lab and palettes are converted by Pillow; of an animation the first frame
     is taken. A large JPEG is decoded at a half, a quarter or an eighth of its size.
     """
+    return or_reason(lambda: _decoded(path, side))
+
+
+def or_reason(read: Callable[[], Decoded | str]) -> Decoded | str:
+    """What ``read`` gives, or in one line the error that it raises."""
     try:
-        return _decoded(path, side)
+        return read()
     except MemoryError:
         return NO_MEMORY
     except Exception as error:  # noqa: BLE001 - hostile files raise anything, and none is fatal
         first = (str(error).strip().splitlines() or [""])[0][:160]
-        reason = f"{type(error).__name__}: {first}".rstrip(": ")
-        return "".join(c if c.isprintable() else " " for c in reason)
+        return one_line(f"{type(error).__name__}: {first}".rstrip(": "))
+
+
+def one_line(text: str) -> str:
+    """A text without what a terminal must not see."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _decoded(path: Path, side: int) -> Decoded | str:
-    if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe would wait for ever
+    if not is_file(path):
         return "not a file"
-    with own_size_limit(), Image.open(path, formats=_formats()) as image:
+    with own_size_limit(), Image.open(path, formats=formats()) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
-            return f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"
+            return too_large(width, height)
         jpeg = image.format in ("JPEG", "MPO")
         # Without a mode, draft only scales: colours, those of CMYK too, stay as they are.
         scaled = image.draft(None, (math.ceil(ENOUGH * side),) * 2) if jpeg else None
         image.load()
-        orientation, turn = _turn(image)
+        orientation, turn = turn_of(image)
         if scaled:  # its last row and column may be of a pixel that is mostly beyond the picture
             small = _squashed(to_rgb(image), side, scaled[1])
             small = small.transpose(turn) if turn is not None else small
@@ -122,13 +136,23 @@ def _decoded(path: Path, side: int) -> Decoded | str:
 
 def square(image: Image.Image, side: int) -> tuple[npt.NDArray[np.uint8], float]:
     """An opened picture as ``decode`` makes it: (3, S, S) uint8, and its width over its height."""
-    _, turn = _turn(image)
+    _, turn = turn_of(image)
     rgb = to_rgb(image.transpose(turn) if turn is not None else image)
     pixels = np.asarray(_squashed(rgb, side)).transpose(2, 0, 1)
     return np.ascontiguousarray(pixels), rgb.width / rgb.height
 
 
-def _turn(image: Image.Image) -> tuple[int, Image.Transpose | None]:
+def is_file(path: Path) -> bool:
+    """Whether it can be read to an end: opening a named pipe would wait for ever."""
+    return stat.S_ISREG(path.stat().st_mode)
+
+
+def too_large(width: int, height: int) -> str:
+    """The reason for a picture of more than ``MAX_PIXELS``."""
+    return f"too large: {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million"
+
+
+def turn_of(image: Image.Image) -> tuple[int, Image.Transpose | None]:
     """Its EXIF orientation, and what makes it upright."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation, _TURNS.get(orientation)
@@ -141,7 +165,8 @@ def _squashed(
 
 
 @cache
-def _formats() -> tuple[str, ...]:
+def formats() -> tuple[str, ...]:
+    """The formats of ``FORMATS`` that this Pillow can read."""
     Image.init()
     return tuple(name for name in Image.OPEN if name in FORMATS)
 

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.data.cache import PixelCache, Progress, allocate
+from headstart.data.channels import Grey
 from headstart.types import Doubles, Floats, Ints
 
 Hashes = npt.NDArray[np.uint64]
@@ -86,8 +87,16 @@ class Fingerprints:
     thumbs: Thumbs
 
 
+class Squares(Protocol):
+    """Images (N, 3, S, S) uint8 that are read some at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> npt.NDArray[np.uint8]: ...
+
+
 def fingerprints(
-    pixels: npt.NDArray[np.uint8], folder: Path | None = None, progress: Progress | None = None
+    pixels: Squares, folder: Path | None = None, progress: Progress | None = None
 ) -> Fingerprints:
     """Hash images (N, 3, S, S) uint8, and keep thumbnails in an unnamed file in ``folder``.
 
@@ -323,7 +332,9 @@ class NearCopies:
         self.distance = distance
         fine = cache.pixels.shape[-1] >= FINE_SIDE
         self.correlation = SAME_CORRELATION if fine else SAME_CORRELATION_COARSE
-        self.prints = fingerprints(cache.pixels, folder, progress)
+        bands = cache.pixels.dtype != np.uint8
+        squares: Any = Grey(cache.pixels) if bands else cache.pixels
+        self.prints = fingerprints(squares, folder, progress)
 
     def pairs(self, a: Sequence[int], b: Sequence[int] | None = None) -> Pairs:
         """Copies, and pairs to look at, between two sets of rows, or within one.

@@ -5,30 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from headstart.config import StudyError
+from headstart.data.decode import EXTENSIONS
 from headstart.data.sources import SOURCES
 from headstart.data.sources.base import Found, Place, Source
 
 __all__ = ["Found", "find_labeled", "find_unlabeled"]
 
 
-def find_unlabeled(path: Path, exclude: Path | None = None) -> list[Found]:
+def find_unlabeled(
+    path: Path, exclude: Path | None = None, endings: frozenset[str] = EXTENSIONS
+) -> list[Found]:
     """The pool: all images at a location, such as a folder in any nesting.
+
+    ``endings`` are those of the names of image files.
 
     Raises:
         StudyError: nothing there, saying what was seen.
     """
-    place = Place(path, labeled=False, exclude=exclude)
+    place = Place(path, labeled=False, exclude=exclude, endings=endings)
     return _source(place).images(place)
 
 
-def find_labeled(path: Path, exclude: Path | None = None) -> list[Found]:
+def find_labeled(
+    path: Path, exclude: Path | None = None, endings: frozenset[str] = EXTENSIONS
+) -> list[Found]:
     """All images with a class at a location, such as class folders, with or without splits.
 
     Raises:
         StudyError: nothing there, an image without a class, fewer than two classes, or a split for
             some images only.
     """
-    place = Place(path, labeled=True, exclude=exclude)
+    place = Place(path, labeled=True, exclude=exclude, endings=endings)
     found = _source(place).images(place)
     if len({f.label for f in found}) < 2:
         raise StudyError(f"{place}: needs at least two classes, found only '{found[0].label}'")

@@ -75,12 +75,12 @@ def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
     """The evaluation transform: short side to ``size``, centre crop.
 
     Args:
-        pixels: whole images squashed to squares, (B, 3, S, S) uint8.
+        pixels: whole images squashed to squares, (B, C, S, S) uint8 or uint16.
         aspect: width over height of the images before that, (B,) float.
         size: side T of the views in pixels.
 
     Returns:
-        (B, 3, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
+        (B, C, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
     """
     crop = centre_crop(aspect).to(pixels.device)
     rows, columns = _resampling(crop, pixels.shape[-1], size, bicubic=False)
@@ -134,15 +134,16 @@ def render(
     """Make the drawn views of images.
 
     Args:
-        pixels: whole images squashed to squares, (B, 3, S, S) uint8.
+        pixels: whole images squashed to squares, (B, 3, S, S) uint8; or (B, C, S, S) uint16, whose
+            channels are no colours: of the colours they get brightness and contrast only.
         draw: what happens to each of them.
         size: side T of the views in pixels.
         bicubic: the kernel, else the triangle.
-        dtype: what the resampling computes in; bfloat16, for networks that compute in it, moves
-            a pixel by a third of a grey level on average.
+        dtype: what the resampling of 8-bit images computes in; bfloat16, for networks that compute
+            in it, moves a pixel by a third of a grey level on average. 16 bits take float32.
 
     Returns:
-        (B, 3, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
+        (B, C, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
     """
     blurred = torch.nonzero(draw.sigma > 0).squeeze(1)  # asked of the CPU: no wait for a device
     solarized = bool(draw.solarize.any())
@@ -152,7 +153,8 @@ def render(
         chosen = blurred.to(pixels.device)
         blur = blur_matrix(draw.sigma[chosen], size)
         rows[chosen], columns[chosen] = blur @ rows[chosen], blur @ columns[chosen]
-    views = _recolour(_resample(pixels, rows, columns, dtype), draw.colour)
+    recolour = _brighten if pixels.dtype == torch.uint16 else _recolour
+    views = recolour(_resample(pixels, rows, columns, dtype), draw.colour)
     # The blur is linear and keeps constants, so it commutes with the colours but for their clamp.
     views = views.clamp_(0, 1).contiguous(memory_format=torch.channels_last)
     if solarized:
@@ -253,16 +255,18 @@ def blur_matrix(sigma: Tensor, size: int) -> Tensor:
 def _resample(
     pixels: Tensor, rows: Tensor, columns: Tensor, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """rows @ image @ columnsᵀ of every channel, scaled to [0, 1]: (B, 3, T, T) float32.
+    """rows @ image @ columnsᵀ of every channel, scaled to [0, 1]: (B, C, T, T) float32.
 
     The products are computed in ``dtype``: in bfloat16, which holds all of 0 … 255, a pixel
-    comes out within about 1/256.
+    comes out within about 1/256. It does not hold 0 … 65535, so these are computed in float32.
     """
     b, channels, source, _ = pixels.shape
+    deep = pixels.dtype == torch.uint16
+    dtype = torch.float32 if deep else dtype
     image = pixels.to(dtype).view(b, channels * source, source)
     # Channels stacked below each other: one product a sample, where broadcasting would copy.
     half = torch.bmm(image, columns.transpose(1, 2).to(dtype)).view(b, channels, source, -1)
-    rows = (rows / 255).to(dtype)
+    rows = (rows / (65535 if deep else 255)).to(dtype)
     views = [torch.bmm(rows, half[:, c]) for c in range(channels)]
     return torch.stack(views, dim=1).float()
 
@@ -273,6 +277,16 @@ def _recolour(views: Tensor, colour: Colour) -> Tensor:
     flat = views.flatten(2)  # (B, 3, TT): a product with long rows, not one with long columns
     offset = of_mean @ flat.mean(dim=2, keepdim=True)  # (B, 3, 1)
     return torch.baddbmm(offset, own, flat).view_as(views)
+
+
+def _brighten(views: Tensor, colour: Colour) -> Tensor:
+    """Brightness b and contrast c of channels that are no colours, (B, C, T, T): b·(c·x + (1−c)·m).
+
+    The two are the same for all channels of an image; m is each channel's own mean over the view,
+    as channels may measure different things.
+    """
+    b, c = (factor[:, None, None, None] for factor in (colour.brightness, colour.contrast))
+    return b * (c * views + (1 - c) * views.mean(dim=(2, 3), keepdim=True))
 
 
 def colour_matrices(colour: Colour) -> tuple[Tensor, Tensor]:

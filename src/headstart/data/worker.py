@@ -2,7 +2,7 @@
 
 ``python -m headstart.data.worker TASK`` is started by ``headstart.data.workers``, which watches
 it. Here a decoder may crash, hang, or ask for all memory: nothing is lost but this process. It
-imports NumPy and Pillow only.
+imports NumPy and Pillow only, and tifffile once a TIFF of channels that are no colours comes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from headstart.data.bands import Bands, decode_bands
 from headstart.data.decode import NO_MEMORY, Decoded, decode
 
 SECONDS = 20.0  # for one file; a photo of 24 million pixels takes about 0.2 s
@@ -29,8 +30,9 @@ READY = {"ready": True}
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to know: row ``i`` (3, side, side) of ``pixels`` lies at byte ``start +
-    i·3·side²``; a file may take ``seconds``, the process ``memory`` bytes.
+    """What a worker needs to know: row ``i`` (C, side, side) of ``pixels`` lies ``i`` rows behind
+    byte ``start``; a file may take ``seconds``, the process ``memory`` bytes. ``bands`` where the
+    channels are no colours.
     """
 
     pixels: str
@@ -38,6 +40,18 @@ class Task:
     side: int
     seconds: float = SECONDS
     memory: int = MEMORY
+    bands: Bands | None = None
+
+    @classmethod
+    def from_json(cls, line: str) -> Task:
+        """What ``to_json`` wrote."""
+        values = json.loads(line)
+        bands = values.pop("bands")
+        return cls(**values, bands=Bands(**bands) if bands else None)
+
+    def decode(self, path: Path) -> Decoded | str:
+        """One file."""
+        return decode_bands(path, self.side, self.bands) if self.bands else decode(path, self.side)
 
     def to_json(self) -> str:
         """One line of ASCII, whatever is in the path."""
@@ -56,7 +70,7 @@ def work(task: Task, jobs: Iterable[bytes], answers: BinaryIO) -> None:
         # Should the parent be gone, nobody else ends a decoder that hangs.
         signal.alarm(int(2 * task.seconds) + 1)
         try:
-            answer = _record(decode(Path(path), task.side), row, task, file)
+            answer = _record(task.decode(Path(path)), row, task, file)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         except OSError as error:
@@ -104,7 +118,7 @@ def main() -> None:
     What decoders print goes nowhere: stdout is kept for answers, stderr until the start is made.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    task = Task(**json.loads(sys.argv[1]))
+    task = Task.from_json(sys.argv[1])
     warnings.simplefilter("ignore")  # Pillow warns of what it repairs
     with os.fdopen(os.dup(1), "wb") as answers:
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from headstart.nn.weight_files import fill_from_file, first_line
 
 # ImageNet's channel statistics: what pretrained backbones expect, and near enough to any photos.
+RGB = 3
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -21,7 +22,9 @@ class Encoder(nn.Module):
     """Pixels in [0, 1] to one feature vector an image.
 
     Normalisation is the first layer, so that training, testing and attribution cannot disagree
-    about it. ``forward`` maps (B, 3, H, W) float in [0, 1] to (B, ``num_features``).
+    about it. ``forward`` maps (B, C, H, W) float in [0, 1] to (B, ``num_features``). Three channels
+    begin with ImageNet's statistics; others have none, and no answer that is a number, before
+    ``normalise_by``.
     """
 
     mean: Tensor
@@ -29,14 +32,19 @@ class Encoder(nn.Module):
     left_out: tuple[str, ...] = ()
     """Names of the weights of the file it was filled from that it has no place for: a head's."""
 
-    def __init__(self, body: nn.Module, num_features: int) -> None:
+    def __init__(self, body: nn.Module, num_features: int, channels: int = RGB) -> None:
         super().__init__()
         self.body = body
         self.num_features = num_features
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        unknown = (float("nan"),) * channels
+        self.normalise_by(*((MEAN, STD) if channels == RGB else (unknown, unknown)))
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, D)
+    def normalise_by(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Take these means and standard deviations of the channels, (C,) of pixels in [0, 1]."""
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, H, W) -> (B, D)
         """Features of a batch of images."""
         features: Tensor = self.body((x - self.mean) / self.std)
         return features
@@ -49,6 +57,7 @@ def build_encoder(
     stem: str = "standard",
     weights: str = "random",
     seed: int = 0,
+    channels: int = RGB,
 ) -> Encoder:
     """An encoder with its starting weights.
 
@@ -60,6 +69,7 @@ def build_encoder(
         weights: ``random`` (drawn from ``seed``), ``pretrained`` (fetched by timm), or a local
             ``.safetensors``, ``.pth`` or ``.pt`` file.
         seed: of the random weights; the global random state is left as it was.
+        channels: of the images. Fetched weights have three; torchvision's backbones too.
 
     Raises:
         ValueError: for an unknown backbone, stem or weights file, or a backbone that cannot take
@@ -67,14 +77,19 @@ def build_encoder(
     """
     if stem not in ("standard", "small"):
         raise ValueError(f"stem '{stem}' is not one of 'standard', 'small'")
+    if weights == "pretrained" and channels != RGB:
+        raise ValueError(
+            f"weights 'pretrained' are for images of 3 channels, not {channels}; take 'random', or "
+            "a file of weights for so many"
+        )
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would move the random state of every GPU too.
         torch.default_generator.manual_seed(seed)
-        body = _body(backbone, image_size, pretrained=weights == "pretrained")
+        body = _body(backbone, image_size, channels, pretrained=weights == "pretrained")
         if stem == "small":
-            _small_stem(body, backbone)
-    num_features = _feature_width(body, backbone, image_size)
-    encoder = Encoder(body, num_features)
+            _small_stem(body, backbone, channels)
+    num_features = _feature_width(body, backbone, (channels, image_size, image_size))
+    encoder = Encoder(body, num_features, channels)
     if weights not in ("random", "pretrained"):
         encoder.left_out = fill_from_file(body, Path(weights))
     return encoder
@@ -89,12 +104,20 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _body(backbone: str, image_size: int, *, pretrained: bool) -> nn.Module:
+def _body(backbone: str, image_size: int, channels: int, *, pretrained: bool) -> nn.Module:
     import timm
 
     if not timm.is_model(backbone):
+        if channels != RGB:
+            _require_torchvision(backbone)
+            raise ValueError(
+                f"backbone '{backbone}' is torchvision's, which takes images of 3 channels, not "
+                f"{channels}; take one of timm's, like resnet18"
+            )
         return _torchvision_body(backbone, image_size, pretrained=pretrained)
     create = partial(timm.create_model, backbone, pretrained=pretrained, num_classes=0)
+    if channels != RGB:
+        create = partial(create, in_chans=channels)
     try:
         return _sized(create, "img_size", image_size)
     except (OSError, RuntimeError) as error:
@@ -109,13 +132,17 @@ def _sized(create: Callable[..., nn.Module], keyword: str, image_size: int) -> n
         return create()
 
 
-def _torchvision_body(backbone: str, image_size: int, *, pretrained: bool) -> nn.Module:
+def _require_torchvision(backbone: str) -> None:
     from torchvision import models
 
     if backbone not in models.list_models(module=models):
         raise ValueError(
             f"backbone '{backbone}' is neither a timm nor a torchvision name{_near(backbone)}"
         )
+
+
+def _torchvision_body(backbone: str, image_size: int, *, pretrained: bool) -> nn.Module:
+    _require_torchvision(backbone)
     weights = "DEFAULT" if pretrained else None
     try:
         body = torchvision_model(backbone, image_size, weights=weights)
@@ -142,7 +169,7 @@ def last_linear(network: nn.Module) -> str:
     return names[-1] if names else ""
 
 
-def _feature_width(body: nn.Module, backbone: str, image_size: int) -> int:
+def _feature_width(body: nn.Module, backbone: str, shape: tuple[int, int, int]) -> int:
     """Width of the features, seen on one black image.
 
     What a body declares is not always what it gives (timm's ``num_features`` of a MobileNetV3 is
@@ -151,10 +178,10 @@ def _feature_width(body: nn.Module, backbone: str, image_size: int) -> int:
     body.eval()
     try:
         with torch.no_grad():
-            features = body(torch.zeros(1, 3, image_size, image_size))
+            features = body(torch.zeros(1, *shape))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"backbone '{backbone}' does not take images of {image_size} px ({first_line(error)})"
+            f"backbone '{backbone}' does not take images of {shape[-1]} px ({first_line(error)})"
         ) from error
     body.train()
     if not (isinstance(features, Tensor) and features.ndim == 2):
@@ -178,10 +205,10 @@ def _unfetched(backbone: str, error: Exception) -> str:
     )
 
 
-def _small_stem(body: nn.Module, backbone: str) -> None:
+def _small_stem(body: nn.Module, backbone: str, channels: int) -> None:
     conv = getattr(body, "conv1", None)
     if not (isinstance(conv, nn.Conv2d) and hasattr(body, "maxpool")):
         raise ValueError(f"stem 'small' is for ResNets; '{backbone}' has no such stem")
-    body.conv1 = nn.Conv2d(3, conv.out_channels, kernel_size=3, padding=1, bias=False)
+    body.conv1 = nn.Conv2d(channels, conv.out_channels, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(body.conv1.weight, mode="fan_out", nonlinearity="relu")
     body.maxpool = nn.Identity()

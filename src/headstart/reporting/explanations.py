@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from headstart.arms import BASELINE, UNTRAINED, Arm
 from headstart.attributions import title
 from headstart.reporting import words
+from headstart.reporting.channels import GREY_PICTURES
 from headstart.results import (
     Background,
     BackgroundDifference,
@@ -65,6 +66,7 @@ def explanations(results: Results) -> Context | None:
     return {
         **_shared(explained),
         "gallery": gallery(results),
+        "grey": GREY_PICTURES if results.data.channels else "",
         "likeness": compared,
         "raw": raw_table(results),
         "splits": split_table(results),

@@ -14,6 +14,7 @@ from typing import Any
 from headstart.arms import BASELINE, method_title
 from headstart.reporting import answer_chart, tables, words
 from headstart.reporting.answer import detectable
+from headstart.reporting.channels import about_channels
 from headstart.results import Compute, Pretraining, Results
 
 Context = dict[str, Any]
@@ -47,6 +48,7 @@ def data_card(results: Results) -> Context:
         "removed": _removed(data.removed),
         "quarantine": data.quarantine,
         "detectable": detectable(results),
+        "channels": list(about_channels(data.channels)),
         "warnings": _warnings(results),
     }
 

@@ -16,7 +16,7 @@ from headstart.arms import PROTOCOLS
 from headstart.data.batches import Images
 from headstart.files import write_bytes
 from headstart.methods.supervised import Supervised
-from headstart.nn.encoder import MEAN, STD, Encoder, build_encoder
+from headstart.nn.encoder import Encoder, build_encoder
 from headstart.runtime.memory import is_out_of_memory
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.store import Entry
@@ -27,7 +27,9 @@ BATCH = 256  # images asked at a time
 
 def backbone(run: Run) -> dict[str, Any]:
     """The arguments of ``build_encoder`` that a study fixes for every arm."""
-    return run.study.encoder.model_dump(exclude={"weights", "further_weights"})
+    settings = run.study.encoder.model_dump(exclude={"weights", "further_weights"})
+    channels = run.study.data.channels
+    return settings if channels == "rgb" else {**settings, "channels": channels}
 
 
 def save_encoder(encoder: Encoder, entry: Entry) -> None:
@@ -35,10 +37,15 @@ def save_encoder(encoder: Encoder, entry: Entry) -> None:
     save_weights(encoder.body, entry, "encoder")
 
 
-def load_encoder(run: Run, entry: Entry) -> Encoder:
-    """The stored encoder on the engine's device, strictly loaded."""
+def load_encoder(run: Run, entry: Entry, data: Dataset | None = None) -> Encoder:
+    """The stored encoder on the engine's device, strictly loaded.
+
+    ``data`` gives the normalisation; without it only colour photographs have one.
+    """
     encoder = build_encoder(**backbone(run))
     load_weights(encoder.body, entry, "encoder")
+    if data is not None and data.bands:
+        encoder.normalise_by(data.normalisation.mean, data.normalisation.std)
     return run.engine.place(encoder)
 
 
@@ -68,7 +75,7 @@ def load_network(
     """
     if not PROTOCOLS[cell.protocol].network:
         raise KeyError(f"{cell.protocol} is not a network")
-    network = Supervised(load_encoder(run, pretrained), len(data.index.classes))
+    network = Supervised(load_encoder(run, pretrained, data), len(data.index.classes))
     if cell.protocol == "linear":
         head = load_file(entry.folder / "head.safetensors")
         network.head.load_state_dict(head)
@@ -126,8 +133,8 @@ def _answer(ask: Callable[[Tensor], Tensor], images: Images, part: Ints) -> Tens
     return None
 
 
-def preprocessing(images: Images) -> str:
-    """SHA-256 of what happens to a stored image before the network's first convolution.
+def preprocessing(images: Images, data: Dataset) -> str:
+    """SHA-256 of what happens to a stored image of ``data`` before the first convolution.
 
     The size, the cached size and the normalisation, and what becomes of the first images: each
     as 4 × 4 means in sixteenths, which another processor's rounding does not change.
@@ -135,6 +142,7 @@ def preprocessing(images: Images) -> str:
     seen = images.centred(np.arange(min(4, len(images))))
     coarse = (F.adaptive_avg_pool2d(seen, 4) * 16).floor().to(torch.uint8).cpu()
     side = images.cache.pixels.shape[-1]
-    digest = hashlib.sha256(repr((images.size, side, MEAN, STD)).encode())
+    by = data.normalisation
+    digest = hashlib.sha256(repr((images.size, side, by.mean, by.std)).encode())
     digest.update(coarse.numpy().tobytes())
     return digest.hexdigest()

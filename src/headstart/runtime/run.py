@@ -10,13 +10,19 @@ from typing import Protocol
 
 from headstart.arms import Arm
 from headstart.config import Study
+from headstart.data.bands import Bands
 from headstart.data.batches import Images
 from headstart.data.cache import PixelCache
+from headstart.data.channels import Normalisation, shown
 from headstart.data.splits import LabelBudget, label_budget
 from headstart.engine import Engine
+from headstart.nn.encoder import MEAN, STD
 from headstart.results import ExplainedImage, Explanations, Similarity, Status
 from headstart.store import Entry, Store
-from headstart.types import DatasetIndex, Ints
+from headstart.types import DatasetIndex, Floats, Ints
+
+RGB_NORMALISATION = Normalisation(MEAN, STD)
+"""Of colour photographs, whatever they show: ImageNet's."""
 
 
 class Tell(Protocol):
@@ -56,6 +62,11 @@ class Run:
     """What each of the study's further weights holds, by name: the SHA-256 of the file."""
 
 
+def pool_parts(train_joins: bool) -> tuple[str, ...]:
+    """The parts whose images are pretrained on; never validation or test."""
+    return ("pool", "train") if train_joins else ("pool",)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The indexed images and their decoded pixels."""
@@ -65,6 +76,21 @@ class Dataset:
     cache: PixelCache
     size: int
     engine: Engine
+    bands: Bands | None = None
+    """What the study says of channels that are no colours; None for colour photographs."""
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """What the encoders subtract from each channel and divide it by."""
+        if self.bands is None:
+            return RGB_NORMALISATION
+        return Normalisation(**self.entry.info["normalisation"])
+
+    def shown(self, photos: Floats) -> Floats:
+        """Images (…, C, T, T) in [0, 1] as people see them, (…, 3, T, T): colours as they are,
+        other channels as the grey picture of ``data.channels.shown``.
+        """
+        return shown(photos) if self.bands else photos
 
     def images(self, positions: Ints) -> Images:
         """The images at some positions of the index."""
@@ -73,7 +99,7 @@ class Dataset:
 
     def pool(self, train_joins: bool) -> Ints:
         """Positions of the images to pretrain on; never validation or test."""
-        return self.index.where(*(("pool", "train") if train_joins else ("pool",)))
+        return self.index.where(*pool_parts(train_joins))
 
     def budget(self, cell: Cell) -> LabelBudget:
         """The labelled images that a cell may learn and tune on."""

@@ -9,11 +9,13 @@ from safetensors.torch import load_file
 
 from headstart.arms import PROTOCOLS, UNTRAINED, Arm, Origin
 from headstart.config import StudyError
+from headstart.data.bands import Bands
+from headstart.data.channels import Normalisation
 from headstart.methods.supervised import Supervised
 from headstart.nn.encoder import Encoder, build_encoder
 from headstart.results import ArmResult, Results, load_results
 from headstart.runtime.networks import load_weights
-from headstart.runtime.run import Cell
+from headstart.runtime.run import RGB_NORMALISATION, Cell
 from headstart.store import Entry
 
 
@@ -58,6 +60,18 @@ class Stored:
         """Side of the square that its run keeps a whole picture as, in pixels."""
         factor: float = self.results.study["data"]["cache_factor"]
         return round(self.image_size * factor)
+
+    @property
+    def bands(self) -> Bands | None:
+        """What its run says of channels that are no colours; None for colour photographs."""
+        channels = self.results.data.channels
+        return Bands(channels.count, channels.value_range) if channels else None
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What it subtracts from each channel and divides it by."""
+        channels = self.results.data.channels
+        return Normalisation(channels.mean, channels.std) if channels else RGB_NORMALISATION
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -152,7 +166,12 @@ def _body(results: Results, seed: int = 0) -> Encoder:
     """The run's backbone with random weights."""
     settings = results.study["encoder"]
     architecture = {k: v for k, v in settings.items() if k not in ("weights", "further_weights")}
-    return build_encoder(**architecture, seed=seed)
+    channels = results.data.channels
+    if channels is None:
+        return build_encoder(**architecture, seed=seed)
+    encoder = build_encoder(**architecture, seed=seed, channels=channels.count)
+    encoder.normalise_by(channels.mean, channels.std)
+    return encoder
 
 
 def _artifact(folder: Path, results: Results, verb: str, labels: tuple[str, ...]) -> Entry | None:

@@ -76,7 +76,7 @@ def _seen(data: Dataset, cell: Cell, extracted: Entry) -> str | None:
     if cell.protocol == "knn":
         seen: str | None = extracted.info.get("preprocessing")
         return seen
-    return preprocessing(data.images(data.index.where("test")))
+    return preprocessing(data.images(data.index.where("test")), data)
 
 
 def score(predictions: Predictions, classes: list[str], replicates: int) -> Scores:

@@ -18,9 +18,9 @@ def extract(run: Run, data: Dataset, pretrained: Entry, label: str) -> Entry:
     def work() -> dict[str, Any]:
         index = data.index
         positions = index.where("train", "validation", "test")
-        x = outputs(load_encoder(run, pretrained), data.images(positions))
+        x = outputs(load_encoder(run, pretrained, data), data.images(positions))
         Features(index.ids[positions], x.numpy(), index.labels[positions]).save(entry.folder)
-        seen = preprocessing(data.images(index.where("test")))
+        seen = preprocessing(data.images(index.where("test")), data)
         return {"dimension": x.shape[1], "preprocessing": seen}
 
     return entry.make(work)

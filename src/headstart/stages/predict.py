@@ -149,7 +149,7 @@ class Asker:
         """The whole network; for k-NN one whose last layer is not asked."""
         if self.cell.protocol != "knn":
             return load_network(self.run, self.data, self.cell, classifier, encoder)
-        body = load_encoder(self.run, encoder)
+        body = load_encoder(self.run, encoder, self.data)
         return self.run.engine.place(Supervised(body, len(self.data.index.classes)).eval())
 
     def distances(self, features: Tensor) -> Doubles:
@@ -222,7 +222,8 @@ def _decoded(
     for begin in range(0, len(files), BLOCK):
         home = Path(tempfile.mkdtemp(prefix=".predict-", dir=run.folder))
         try:
-            cache = open_cache(files[begin : begin + BLOCK], side, home, line=run.tell.line)
+            block, line = files[begin : begin + BLOCK], run.tell.line
+            cache = open_cache(block, side, home, line=line, bands=data.bands)
             rows = np.array([i for i, why in enumerate(cache.reasons) if not why], dtype=np.int64)
             engine = run.engine
             yield (

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from headstart.config import StudyError
-from headstart.data.decode import EXTENSIONS
 from headstart.data.sources.base import Found, Place, printable
 from headstart.data.sources.folder import classes_of
 
@@ -55,7 +54,7 @@ class Archive:
         members = _members(place)
         if not members:
             raise StudyError(
-                f"{place}: no images found (looked for {', '.join(sorted(EXTENSIONS))})"
+                f"{place}: no images found (looked for {', '.join(sorted(place.endings))})"
             )
         names = sorted(members)
         kinds = classes_of(place, names) if place.labeled else {}
@@ -92,7 +91,7 @@ def _members(place: Place) -> dict[str, Member]:
     members: dict[str, Member] = {}
     try:
         for member in listed(place.path):
-            if not _wanted(member.name):
+            if not _wanted(member.name, place.endings):
                 continue
             if ".." in PurePosixPath(member.name).parts or member.name.startswith("/"):
                 raise StudyError(f"{place}: '{printable(member.name)}' leads out of the archive")
@@ -104,12 +103,12 @@ def _members(place: Place) -> dict[str, Member]:
     return members
 
 
-def _wanted(name: str) -> bool:
+def _wanted(name: str, endings: Container[str]) -> bool:
     """An image by its name, and no hidden file."""
     path = PurePosixPath(name)
     parts = [part for part in path.parts if part != ".."]
     hidden = any(part.startswith(".") or part in _NOT_THEIRS for part in parts)
-    return not hidden and path.suffix.lower() in EXTENSIONS
+    return not hidden and path.suffix.lower() in endings
 
 
 def _zipped(path: Path) -> Iterator[Member]:

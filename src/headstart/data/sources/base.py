@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from headstart.data.decode import EXTENSIONS
+
 SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation"}
 SPLIT_NAMES |= {"valid": "validation", "training": "train", "test": "test", "testing": "test"}
 
@@ -20,6 +22,8 @@ class Place:
     labeled: bool
     exclude: Path | None = None
     """The run's folder: what lies in it is no data."""
+    endings: frozenset[str] = EXTENSIONS
+    """Of the names of image files, in lower case with the dot."""
 
     @property
     def flag(self) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from headstart.config import StudyError
-from headstart.data.decode import EXTENSIONS
+from headstart.data.bands import ENDINGS
 from headstart.data.sources.base import SPLIT_NAMES, Found, Place, printable
 
 MASKS = "masks"
@@ -125,7 +125,7 @@ def _image_files(place: Place) -> list[str]:
         for name in names:
             if name.startswith("."):
                 continue
-            if os.path.splitext(name)[1].lower() in EXTENSIONS:
+            if os.path.splitext(name)[1].lower() in place.endings:
                 files.append(name if below == os.curdir else os.path.join(below, name))
             else:
                 others += 1
@@ -133,7 +133,7 @@ def _image_files(place: Place) -> list[str]:
         seen_there = f"{others} other files" if others else "nothing"
         raise StudyError(
             f"{place}: no images found (saw {seen_there}; looked for "
-            f"{', '.join(sorted(EXTENSIONS))})"
+            f"{', '.join(sorted(place.endings))})"
         )
     return sorted(files)
 
@@ -158,11 +158,11 @@ def own_masks(folder: Path) -> Path | None:
     masks = folder / MASKS
     if not masks.is_dir():
         return None
-    images = (p for p in masks.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    images = (p for p in masks.rglob("*") if p.suffix.lower() in ENDINGS)
     for path in islice(images, _LOOKED_AT):
         if path.suffix.lower() != ".png":
             return None
         beside = folder / path.relative_to(masks)
-        if any(beside.with_suffix(ending).is_file() for ending in EXTENSIONS):
+        if any(beside.with_suffix(ending).is_file() for ending in ENDINGS):
             return masks
     return None

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from headstart.config import StudyError
-from headstart.data.decode import EXTENSIONS
 from headstart.data.sources.archive import Member, tarred
 from headstart.data.sources.base import Found, Place, printable
 from headstart.data.sources.rows import Row, found_in
@@ -103,7 +102,7 @@ def _samples(place: Place, shard: Path) -> Iterator[_Sample]:
                 continue
             key = str(path.parent / path.name.partition(".")[0])
             sample = samples.setdefault(key, _Sample(shard, key))
-            if path.suffix.lower() in EXTENSIONS:
+            if path.suffix.lower() in place.endings:
                 if sample.image is not None:
                     raise StudyError(f"{place}: {shard.name} has two images '{printable(key)}'")
                 sample.image = member

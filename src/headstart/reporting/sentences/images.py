@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from headstart.arms import method_title
 from headstart.reporting import words
+from headstart.reporting.channels import about_channels
 from headstart.results import ClassCounts, Data
 from headstart.stats.power import planned_statement
 
@@ -17,6 +18,7 @@ FEW_LABELS = 5  # training images of a class
 
 def about_images(data: Data) -> Iterator[str]:
     """The lines of the data card."""
+    yield from about_channels(data.channels)
     yield from _removed(data.removed)
     yield from leaks(data)
     yield from _imbalance(data.classes)

@@ -14,6 +14,7 @@ from headstart.arms import Origin, Role, method_title
 from headstart.attributions import title
 from headstart.methods import METHODS
 from headstart.reporting import tables, words
+from headstart.reporting.channels import about_channels
 from headstart.reporting.safe import latex, markdown
 from headstart.results import Results
 
@@ -73,6 +74,7 @@ def _images(results: Results) -> Iterator[str]:
         f"{_n(counts.test)} for the final test. Pretraining saw {_n(counts.pool)} images without "
         f"labels, {_n(counts.pool_from_train)} of them from the training images."
     )
+    yield from about_channels(data.channels)
     fractions = [words.percent(f, "{:.3g}") for f in tables.fractions(results)]
     if len(fractions) > 1:
         yield f"Classifiers were trained with {words.listed(fractions)} of the labels."

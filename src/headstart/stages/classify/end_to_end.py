@@ -24,7 +24,7 @@ def finetune(job: FinetuneJob, entry: Entry) -> dict[str, Any]:
     run = job.run
     search = Search(run.study.classify.finetune, _Attempts(job, entry)).run()
     run.tell.progress(f"classify {job.cell.label}", len(search.trials), len(search.trials))
-    begin = load_encoder(run, job.begin)
+    begin = load_encoder(run, job.begin, job.data)
     start = weights_hash(begin)
     network = Supervised(begin, len(job.data.index.classes))
     network.load_state_dict(search.best.weights)

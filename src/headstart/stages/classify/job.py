@@ -71,7 +71,7 @@ class FinetuneJob:
     def training(self, setting: Setting) -> tuple[Supervised, Training]:
         """The network at its start, and how it is to be trained."""
         run, order = self.run, self.order
-        network = Supervised(load_encoder(run, self.begin), len(self.data.index.classes))
+        network = Supervised(load_encoder(run, self.begin, self.data), len(self.data.index.classes))
         network = run.engine.place(network)
         steps, per_epoch = setting.length * self.steps(order), order.steps_per_epoch
         optim = Optim(lr=setting.lr, weight_decay=setting.weight_decay, warmup_epochs=1)
@@ -90,7 +90,10 @@ class FinetuneJob:
         rows = self.budget.train
         index = self.data.index
         labels = torch.from_numpy(index.labels[rows]).to(self.run.engine.device)
-        batches = LabelledBatches(self.data.images(rows), order, labels, VIEWS[augmentation])
+        view = VIEWS[augmentation]
+        if view and self.data.bands:
+            view = view.without_colours()
+        batches = LabelledBatches(self.data.images(rows), order, labels, view)
         return Mixed(batches, len(index.classes)) if augmentation == "mixup" else batches
 
     @property

@@ -18,7 +18,7 @@ from headstart.results import Drawn, ExplainedImage
 from headstart.stages.explain.maps import TRUE, Atlas, Bools, MapsOf, Network
 from headstart.stages.explain.objects import Objects
 from headstart.stages.explain.pictures import draw_map, draw_photo, scale
-from headstart.types import Doubles, Floats
+from headstart.types import Doubles, Floats, Ints
 
 Chosen = Literal["at random", "maps most alike", "maps least alike"]
 RANDOM: Chosen = "at random"
@@ -41,7 +41,7 @@ def draw_gallery(
     if not chosen:
         return ()
     order = np.array(list(chosen))
-    photos = atlas.data.images(atlas.positions[order]).centred(np.arange(len(order)))
+    photos = _photos(atlas, atlas.positions[order])
     masks = objects.at(atlas.positions[order]) if objects else None
     networks = _columns(atlas)
     maps = {
@@ -53,7 +53,7 @@ def draw_gallery(
     rows = []
     for row, (i, why) in enumerate(chosen.items()):
         mask = masks[row] if masks is not None and masks[row].any() else None
-        drawing = _Drawing(atlas, folder, photos[row].cpu().numpy(), i, mask)
+        drawing = _Drawing(atlas, folder, photos[row], i, mask)
         rows.append(
             ExplainedImage(
                 id=str(atlas.data.index.ids[atlas.positions[i]]),
@@ -87,11 +87,17 @@ def draw_overlays(atlas: Atlas, objects: Objects) -> tuple[str, ...]:
         return ()
     folder = atlas.run.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    photos = atlas.data.images(masked).centred(np.arange(len(masked))).cpu().numpy()
+    photos = _photos(atlas, masked)
     return tuple(
         _relative(atlas, draw_photo(photo, folder / f"mask-{i:02d}.png", mask))
         for i, (photo, mask) in enumerate(zip(photos, objects.at(masked), strict=True))
     )
+
+
+def _photos(atlas: Atlas, positions: Ints) -> Floats:
+    """Some images of the index as people see them, (B, 3, T, T) in [0, 1]."""
+    seen = atlas.data.images(positions).centred(np.arange(len(positions)))
+    return atlas.data.shown(seen.cpu().numpy())
 
 
 def forget_others(atlas: Atlas, images: Sequence[ExplainedImage], overlays: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.data.channels import endings_of
 from headstart.data.scan import Found, find_labeled
 from headstart.data.sources.folder import own_masks
 from headstart.runtime.run import Dataset, Run
@@ -81,7 +82,9 @@ def _images(run: Run, data: Dataset) -> Iterator[Found]:
     labeled = run.study.data.labeled
     inside = {}
     if labeled is not None and not all(map(os.path.isfile, index.paths.tolist())):
-        inside = {found.id: found.read for found in find_labeled(labeled)}
+        endings = endings_of(data.bands)
+        files = find_labeled(labeled, endings=endings)
+        inside = {found.id: found.read for found in files}
     for identity, path, label, split in zip(*(row.tolist() for row in rows), strict=True):
         name = classes[label] if label >= 0 else ""
         yield Found(identity, path, name, split, read=inside.get(identity))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from headstart.arms import Arm
 from headstart.config import StudyError
+from headstart.data.bands import decode_bands
 from headstart.data.decode import decode
 from headstart.data.views import centre_views
 from headstart.files import write_bytes
@@ -86,7 +87,7 @@ def explain_image(
         arrays=folder / "maps.npz",
     )
     _save_arrays(run, explained, np.stack(maps), photo)
-    _draw(run, explained, maps, photo)
+    _draw(run, explained, maps, data.shown(photo))
     return explained
 
 
@@ -98,10 +99,11 @@ def _class_number(classes: Sequence[str], name: str) -> int:
 
 
 def _view(run: Run, data: Dataset, picture: Path) -> Tensor:
-    """(1, 3, T, T): the picture as the evaluation sees those of the study."""
+    """(1, C, T, T): the picture as the evaluation sees those of the study."""
     if not picture.is_file():
         raise StudyError(f"--image {picture}: no such file")
-    decoded = decode(picture, data.cache.pixels.shape[-1])
+    side = data.cache.pixels.shape[-1]
+    decoded = decode_bands(picture, side, data.bands) if data.bands else decode(picture, side)
     if isinstance(decoded, str):
         raise StudyError(f"--image {picture}: cannot be read as an image ({decoded})")
     pixels = torch.from_numpy(decoded.pixels)[None].to(run.engine.device)
@@ -148,7 +150,7 @@ def _maps(
 
 
 def _save_arrays(run: Run, explained: ExplainedImage, maps: Floats, photo: Floats) -> None:
-    """``maps`` (A, K, H, W), what they explain, and the picture (3, H, W) they were made of."""
+    """``maps`` (A, K, H, W), what they explain, and the picture (C, H, W) they were made of."""
     content = io.BytesIO()
     np.savez(
         content,

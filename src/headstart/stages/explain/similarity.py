@@ -138,7 +138,10 @@ class Pairs:
     def on_edges(self) -> dict[Arm, Table]:
         """Each arm's maps beside the edges of the photos."""
         photos = self.atlas.data.images(self.atlas.positions)
-        drawn = edges(photos.centred(np.arange(len(photos))).cpu().numpy())
+        x = photos.centred(np.arange(len(photos))).cpu().numpy()
+        if self.atlas.data.bands:  # the grey of channels that are no colours is their mean
+            x = x.mean(axis=1, keepdims=True).repeat(3, axis=1)
+        drawn = edges(x)
         other = MapsOf(drawn, np.ones(len(drawn), dtype=bool))
         return {
             arm: _measured(self._maps(self.atlas.cells(arm)[0], TRUE), other)

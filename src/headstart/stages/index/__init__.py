@@ -6,17 +6,21 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from headstart.config import StudyError
+from headstart.data.bands import NEEDS_TIFFFILE, Bands
 from headstart.data.cache import PixelCache, identity, open_cache
+from headstart.data.channels import bands_of, endings_of, normalisation
 from headstart.data.groups import read_groups
 from headstart.data.near import NearCopies
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.splits import Indexed, NearPair, Related, limit_files, sort_images
 from headstart.reporting.safe import csv_row
-from headstart.runtime.run import Dataset, Run
+from headstart.runtime.run import Dataset, Run, pool_parts
 from headstart.stages.index.card import DataCard, copy_lists, data_card, write_card
 from headstart.stats.power import detectable_difference, effective_images
 from headstart.store import Entry, write_text
@@ -32,13 +36,14 @@ def index(run: Run) -> Dataset:
         StudyError: no images, fewer than two classes, no test images, a pool too small.
     """
     data, size = run.study.data, run.study.encoder.image_size
-    files = _find(run)
+    bands = bands_of(data)
+    files = _find(run, bands)
     groups = _groups(data.groups, files)
     side = round(size * data.cache_factor)
     home = data.cache or run.folder.parent / ".headstart-cache"
-    cache = open_cache(files, side, home, run.tell.progress, run.tell.line)
+    cache = open_cache(files, side, home, run.tell.progress, run.tell.line, bands)
     settings = {
-        "files": identity(files),
+        "files": identity(files, bands),
         "side": side,
         "readable": [not reason for reason in cache.reasons],
         "split": data.split,
@@ -56,20 +61,36 @@ def index(run: Run) -> Dataset:
         _require_usable(indexed, run)
         indexed.index.save(entry.folder)
         _write_lists(entry, files, cache, indexed)
-        return _info(indexed)
+        return {**_info(indexed), **_of_channels(run, cache, indexed)}
 
     entry.make(work)
-    return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine)
+    return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine, bands)
 
 
-def _find(run: Run) -> list[Found]:
+def _of_channels(run: Run, cache: PixelCache, indexed: Indexed) -> dict[str, Any]:
+    """How encoders normalise channels that are no colours: by the images that are pretrained on."""
+    if run.study.data.channels == "rgb":
+        return {}
+    index = indexed.index
+    pool = index.rows[index.where(*pool_parts(run.study.data.train_joins_pool))]
+    return {"normalisation": asdict(normalisation(cache.pixels, pool))}
+
+
+def _find(run: Run, bands: Bands | None) -> list[Found]:
     data = run.study.data
     if data.labeled is None:
         raise StudyError("--labeled: a folder with one folder of images for each class is needed")
-    files = find_labeled(data.labeled, exclude=run.folder)
+    endings = endings_of(bands)
+    files = find_labeled(data.labeled, run.folder, endings)
     if data.unlabeled is not None:
-        files = find_unlabeled(data.unlabeled, exclude=run.folder) + files
+        files = find_unlabeled(data.unlabeled, run.folder, endings) + files
+    if bands and find_spec("tifffile") is None and any(map(_is_tiff, files)):
+        raise StudyError(f"data.channels {bands.channels}: {NEEDS_TIFFFILE}")
     return limit_files(files, data.limit) if data.limit else files
+
+
+def _is_tiff(file: Found) -> bool:
+    return file.path.lower().endswith((".tif", ".tiff"))
 
 
 def _groups(spec: str | None, files: Sequence[Found]) -> tuple[str, ...]:
@@ -100,7 +121,7 @@ def _require_usable(indexed: Indexed, run: Run) -> None:
     for number, name in enumerate(index.classes.tolist()):
         if number not in trained:
             raise StudyError(f"--labeled {data.labeled}: class '{name}' has no training image")
-    pool = index.where(*(("pool", "train") if data.train_joins_pool else ("pool",)))
+    pool = index.where(*pool_parts(data.train_joins_pool))
     if len(pool) < 4:
         raise StudyError(
             f"--unlabeled {data.unlabeled}: only {len(pool)} usable images to pretrain on; "

@@ -8,7 +8,7 @@ from pathlib import Path
 from headstart.files import write_bytes
 from headstart.recipes import fit_to_pool, resolve_recipe
 from headstart.reporting.sentences.images import about_images, about_pool, leaks
-from headstart.results import ClassCounts, Counts, CrossingGroups, Data, NearDuplicates
+from headstart.results import Channels, ClassCounts, Counts, CrossingGroups, Data, NearDuplicates
 from headstart.runtime.run import Dataset, Run
 from headstart.store import write_json
 
@@ -64,7 +64,7 @@ def describe(run: Run, data: Dataset) -> Data:
     counts = info["counts"]
     from_train = counts["train"] if settings.train_joins_pool else 0
     crossing = info["crossing"] or None
-    return Data(
+    described = Data(
         unlabeled=str(settings.unlabeled) if settings.unlabeled else None,
         labeled=str(settings.labeled),
         counts=Counts(
@@ -80,6 +80,15 @@ def describe(run: Run, data: Dataset) -> Data:
         quarantine="quarantine.csv",
         detectable_difference=info["detectable_difference"],
     )
+    if data.bands is None:
+        return described
+    channels = Channels(
+        count=data.bands.channels,
+        value_range=data.bands.value_range,
+        mean=data.normalisation.mean,
+        std=data.normalisation.std,
+    )
+    return described.model_copy(update={"channels": channels})
 
 
 def _pool_lines(run: Run, data: Dataset) -> list[str]:

@@ -75,7 +75,7 @@ def further_weights(study: Study) -> dict[str, str]:
 
 def _begun(run: Run, label: str, weights: str, changes: Mapping[str, object]) -> Entry:
     """An encoder as it is before any training; ``changes`` say what its weights are."""
-    settings = {**run.study.encoder.model_dump(exclude={"further_weights"}), **changes}
+    settings = {**backbone(run), **changes}
     entry = run.store.entry("pretrain", label, settings)
 
     def work() -> dict[str, object]:
@@ -124,7 +124,7 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
         return _train(job, entry, begin, warnings)
 
     def smaller(size: int) -> Training:
-        return job.with_batch(size).training(load_encoder(run, begin))[1]
+        return job.with_batch(size).training(load_encoder(run, begin, data))[1]
 
     def kept() -> bool:
         return bool(checkpoint_files(entry.folder))
@@ -142,7 +142,7 @@ def train_along(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -
     """The part of the other ranks in ``pretrain``: their share of every batch, and no files."""
     job, _ = _job(run, data, method, seed)
     with interrupt.deferred(), run.engine.together():
-        _, training = job.training(load_encoder(run, begin))
+        _, training = job.training(load_encoder(run, begin, data))
         run.engine.fit(training, NoWatch(job))
 
 
@@ -156,7 +156,7 @@ def _job(run: Run, data: Dataset, method: str, seed: int) -> tuple[Job, list[str
 def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[str, Any]:
     """Train, and store the encoder; of a training that failed, the last healthy one."""
     run = job.run
-    encoder = load_encoder(run, begin)
+    encoder = load_encoder(run, begin, job.data)
     started_from = weights_hash(encoder)
     network, training = job.training(encoder)
     watch = PretrainWatch(job, network)
