@@ -172,11 +172,11 @@ def _of_npy(path: Path, channels: int) -> Array:
         first, last = array.shape[0] == channels, array.shape[2] == channels
         if first and last:
             raise RefusedError(f"shape {array.shape} may be (C, H, W) or (H, W, C)")
-        array = array if first or not last else array.transpose(2, 0, 1)
+        if not (first or last):
+            raise RefusedError(f"an array of shape {array.shape}, and data.channels is {channels}")
+        array = array if first else array.transpose(2, 0, 1)
     else:
         raise RefusedError(f"shape {array.shape}, and not (H, W), (H, W, C) or (C, H, W)")
-    if len(array) != channels:
-        raise RefusedError(f"an array of shape {array.shape}, and data.channels is {channels}")
     _require_size(array.shape, array.dtype)
     return array
 

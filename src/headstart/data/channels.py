@@ -13,7 +13,6 @@ from headstart.data.decode import EXTENSIONS, Pixels
 from headstart.types import Floats, Ints
 
 SHOWN = (1, 99)  # percentiles that are drawn black and white
-SAMPLE = 256  # images that the range of each channel is looked for in, for near-copies
 _BLOCK = 64  # images read at a time
 
 
@@ -67,26 +66,20 @@ def shown(photos: Floats) -> Floats:
 class Grey:
     """Images of a cache as 8-bit grey pictures (N, 3, S, S), to find near-copies by.
 
-    Each channel is scaled by its 1st and 99th percentile over a sample of the images, and the mean
-    is taken over channels.
+    The mean over an image's channels, from its own 1st percentile to its 99th: one scale for all
+    images would leave dim ones flat, and flat ones are alike. An image of one value keeps it.
     """
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
-        self.shape = (len(pixels), 3, *pixels.shape[2:])
-        chosen = np.unique(np.linspace(0, len(pixels) - 1, SAMPLE).astype(np.int64))
-        values = np.asarray(pixels[chosen[chosen >= 0], :, ::2, ::2])
-        self._low, self._scale = np.zeros(pixels.shape[1]), np.ones(pixels.shape[1])
-        readable = values[values.any(axis=(1, 2, 3))]  # what could not be read is zeros
-        if len(readable):
-            low, high = np.percentile(readable, SHOWN, axis=(0, 2, 3))
-            self._low, self._scale = low, np.maximum(high - low, 1.0)
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, part: slice) -> npt.NDArray[np.uint8]:
-        values = self.pixels[part].astype(np.float32)
-        low, scale = (x[:, None, None].astype(np.float32) for x in (self._low, self._scale))
-        grey = np.clip((values - low) / scale, 0, 1).mean(axis=1) * 255
-        return np.repeat(np.rint(grey).astype(np.uint8)[:, None], 3, axis=1)
+        mean = self.pixels[part].mean(axis=1, dtype=np.float32)
+        low, high = np.percentile(mean, SHOWN, axis=(1, 2), keepdims=True)
+        constant = high - low < 1
+        low, high = np.where(constant, 0, low), np.where(constant, TOP, high)
+        grey = np.rint(np.clip((mean - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+        return np.repeat(grey[:, None], 3, axis=1)

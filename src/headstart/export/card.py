@@ -101,10 +101,10 @@ def _preprocessing(record: Record) -> Iterator[str]:
     yield _table(
         ("step", "value"),
         [
-            ("decode", "upright (EXIF), RGB, transparency over white"),
+            ("decode", asked.decode),
             ("resize", f"short side to {asked.resize} px, {asked.interpolation}, antialiased"),
             ("crop", f"{asked.crop} × {asked.crop} px in the middle"),
-            ("scale", "0 … 255 to 0 … 1"),
+            ("scale", asked.scale),
             ("mean", ", ".join(map(str, asked.mean))),
             ("standard deviation", ", ".join(map(str, asked.std))),
         ],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from headstart.export.formats.base import Loaded, Model
 from headstart.methods.supervised import Supervised
+from headstart.nn.encoder import RGB
 
 TOLERANCE = 1e-5
 """Largest difference that passes, as a share of the largest absolute feature or logit."""
@@ -46,7 +47,7 @@ def compare(model: Model, loaded: Loaded) -> Agreement:
         DifferentError: a weight differs, or answers by more than ``TOLERANCE``.
     """
     weights = None if loaded.weights is None else _require_equal(model, loaded.weights)
-    images = fixed_images(model.image_size)
+    images = fixed_images(model.image_size, model.channels)
     with torch.inference_mode():
         own, theirs = model.network(images).double(), loaded.answer(images).double()
     if own.shape != theirs.shape:
@@ -88,12 +89,12 @@ def _require_equal(model: Model, found: Mapping[str, Tensor]) -> int:
     return len(own)
 
 
-def fixed_images(size: int) -> Tensor:
-    """Five images (5, 3, S, S) in [0, 1], always the same: noise of several contrasts around a
+def fixed_images(size: int, channels: int = RGB) -> Tensor:
+    """Five images (5, C, S, S) in [0, 1], always the same: noise of several contrasts around a
     colour of its own each.
     """
     drawn = torch.Generator().manual_seed(20)
-    colour = torch.rand(IMAGES, 3, 1, 1, generator=drawn)
-    noise = torch.rand(IMAGES, 3, size, size, generator=drawn)
+    colour = torch.rand(IMAGES, channels, 1, 1, generator=drawn)
+    noise = torch.rand(IMAGES, channels, size, size, generator=drawn)
     contrast = torch.linspace(0.2, 1, IMAGES).view(-1, 1, 1, 1)
     return colour * (1 - contrast) + noise * contrast

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headstart.export.check import Agreement
-from headstart.nn.encoder import MEAN, STD
 from headstart.runtime.stored import Stored
 
 
@@ -34,6 +33,8 @@ class Source:
 class Preprocessing:
     """The run's evaluation transform: pixels in [0, 1], then ``(pixel - mean) / std``.
 
+    ``decode`` and ``scale`` say in words how a file becomes pixels in [0, 1].
+
     ``resize`` is the short side in pixels, ``crop`` the side of the square in the middle;
     ``stored`` is the side of the square that the run squashes a whole picture to before that.
     """
@@ -45,12 +46,20 @@ class Preprocessing:
     antialias: bool
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    decode: str
+    scale: str
 
     @classmethod
     def of(cls, stored: Stored) -> Preprocessing:
         """That of the run."""
-        size = stored.image_size
-        return cls(stored.side, size, size, "bilinear", True, MEAN, STD)
+        size, by = stored.image_size, stored.normalisation
+        decode, scale = "upright (EXIF), RGB, transparency over white", "0 … 255 to 0 … 1"
+        if stored.bands:
+            decode = f"all {stored.bands.channels} channels, in their order"
+            low, high = stored.bands.value_range or ("the lowest", "the highest value of the type")
+            scale = f"{low} … {high} to 0 … 1"
+        sides = (stored.side, size, size)
+        return cls(*sides, "bilinear", True, by.mean, by.std, decode, scale)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from headstart.config import StudyError
+from headstart.data.channels import Normalisation
 from headstart.methods.supervised import Supervised
-from headstart.nn.encoder import MEAN, STD, Encoder
+from headstart.nn.encoder import RGB, Encoder
+from headstart.runtime.run import RGB_NORMALISATION
 from headstart.runtime.stored import Stored
 
 WEIGHTS = "model.safetensors"
 
 Network = Callable[[Tensor], Tensor]
-"""Images (B, 3, T, T) float32 in [0, 1] -> features (B, D), or logits (B, C) of a classifier."""
+"""Images (B, C, T, T) float32 in [0, 1] -> features (B, D), or logits (B, C) of a classifier."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Model:
     """Evaluation mode, float32, on the CPU."""
     classes: tuple[str, ...]
     """In the order of the logits; empty for an encoder alone."""
+    normalisation: Normalisation = RGB_NORMALISATION
+    """Inside the network; a library's network has it in front."""
 
     @classmethod
     def of(cls, stored: Stored) -> Model:
@@ -37,7 +42,13 @@ class Model:
         settings = stored.results.study["encoder"]
         classes = stored.classes if isinstance(stored.network, Supervised) else ()
         backbone, stem = settings["backbone"], settings["stem"]
-        return cls(backbone, stored.image_size, stem, stored.network, classes)
+        by = stored.normalisation
+        return cls(backbone, stored.image_size, stem, stored.network, classes, by)
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return len(self.normalisation.mean)
 
     @property
     def encoder(self) -> Encoder:
@@ -77,7 +88,7 @@ class Format(Protocol):
         """What the library makes of the written files: every weight in its place, or an error."""
 
     def usage(self, model: Model) -> str:
-        """The same in lines of Python for a reader; ``x`` are images (B, 3, T, T) in [0, 1]."""
+        """The same in lines of Python for a reader; ``x`` are images (B, C, T, T) in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +103,33 @@ class Loaded:
     weights: Mapping[str, Tensor] | None
 
 
-def loaded(network: nn.Module, prefix: str = "") -> Loaded:
+def loaded(model: Model, network: nn.Module, prefix: str = "") -> Loaded:
     """A library's network behind the normalisation that headstart has inside; ``prefix`` is what
     the library puts before the names of its weights.
     """
     weights = {n.removeprefix(prefix): w for n, w in network.state_dict().items()}
-    return Loaded(Encoder(network, 0).eval().__call__, weights)
+    encoder = Encoder(network, 0, model.channels)
+    encoder.normalise_by(model.normalisation.mean, model.normalisation.std)
+    return Loaded(encoder.eval().__call__, weights)
 
 
-def normalise_line() -> str:
+def normalise_line(model: Model) -> str:
     """The normalisation as a line of Python."""
+    by, shape = model.normalisation, f"({model.channels}, 1, 1)"
     return (
-        f"x = (x - torch.tensor({list(MEAN)}).view(3, 1, 1)) "
-        f"/ torch.tensor({list(STD)}).view(3, 1, 1)"
+        f"x = (x - torch.tensor({list(by.mean)}).view{shape}) "
+        f"/ torch.tensor({list(by.std)}).view{shape}"
     )
+
+
+def refuse_channels(model: Model, library: str) -> None:
+    """Some libraries' backbones take three channels only.
+
+    Raises:
+        StudyError: the encoder takes another number.
+    """
+    if model.channels != RGB:
+        raise StudyError(
+            f"--to: {library}'s {model.backbone} takes images of {RGB} channels, and this encoder "
+            f"{model.channels}; take timm, safetensors or onnx"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from headstart.export.formats.base import Loaded, Model, loaded, normalise_line
+from headstart.export.formats.base import Loaded, Model, loaded, normalise_line, refuse_channels
 from headstart.export.formats.timm import Timm
 
 
@@ -18,6 +18,11 @@ class HuggingFace(Timm):
 
     library = "transformers"
     needs = ("transformers",)
+
+    def write(self, model: Model, folder: Path) -> None:
+        """As timm's; its image processor knows three channels of 8 bits only."""
+        refuse_channels(model, "transformers")
+        super().write(model, folder)
 
     def load(self, model: Model, folder: Path) -> Loaded:
         """What ``transformers`` makes of the folder.
@@ -35,7 +40,7 @@ class HuggingFace(Timm):
         wrong = sorted(str(name) for kind in _WRONG for name in info.get(kind) or ())
         if wrong:
             raise ValueError(f"{len(wrong)} weights do not fit (first: {wrong[0]})")
-        return loaded(_Answer(network, _output(model)), "network.timm_model.")
+        return loaded(model, _Answer(network, _output(model)), "network.timm_model.")
 
     def usage(self, model: Model) -> str:
         """From the folder; the processor resizes, crops and normalises."""
@@ -50,7 +55,7 @@ class HuggingFace(Timm):
                 f"{'logits' if model.classes else 'features'} = model(pixels).{_output(model)}",
                 "",
                 "# or of images x that are already resized and cropped:",
-                normalise_line(),
+                normalise_line(model),
                 f"{'logits' if model.classes else 'features'} = model(x).{_output(model)}",
             ]
         )

@@ -24,7 +24,7 @@ class Onnx:
         size = model.image_size
         program = torch.onnx.export(
             network.eval(),
-            (torch.zeros(2, 3, size, size),),
+            (torch.zeros(2, model.channels, size, size),),
             dynamo=True,
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             input_names=["images"],
@@ -54,7 +54,7 @@ class Onnx:
                 "import onnxruntime",
                 "",
                 f'session = onnxruntime.InferenceSession("{FILE}")',
-                "# x: float32 array (B, 3, "
+                f"# x: float32 array (B, {model.channels}, "
                 f"{model.image_size}, {model.image_size}) in [0, 1], B as you like",
                 f'{", ".join(_outputs(model))} = session.run(None, {{"images": x}})'
                 if model.classes

@@ -35,7 +35,9 @@ class Safetensors:
         from safetensors.torch import load_file
 
         stored = load_file(folder / WEIGHTS)
-        encoder = build_encoder(model.backbone, image_size=model.image_size, stem=model.stem)
+        size, channels = model.image_size, model.channels
+        encoder = build_encoder(model.backbone, image_size=size, stem=model.stem, channels=channels)
+        encoder.normalise_by(model.normalisation.mean, model.normalisation.std)
         network: nn.Module = encoder
         if model.classes:
             network = Supervised(encoder, len(model.classes))

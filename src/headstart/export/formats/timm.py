@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from headstart.config import StudyError
 from headstart.export.formats.base import WEIGHTS, Loaded, Model, loaded, normalise_line
 from headstart.files import write_bytes
-from headstart.nn.encoder import MEAN, STD
+from headstart.nn.encoder import RGB
 from headstart.store import write_json
 
 
@@ -35,7 +35,7 @@ class Timm:
 
         built = create(model)
         built.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        return loaded(built)
+        return loaded(model, built)
 
     def usage(self, model: Model) -> str:
         """Two ways: from the folder, or into a model that is built by name."""
@@ -44,7 +44,7 @@ class Timm:
                 "import timm, torch",
                 "",
                 'model = timm.create_model("local-dir:.", pretrained=True).eval()',
-                normalise_line(),
+                normalise_line(model),
                 f"{'logits' if model.classes else 'features'} = model(x)",
                 "",
                 "# or, by name:",
@@ -97,6 +97,8 @@ def _arguments(model: Model) -> dict[str, Any]:
     import timm
 
     arguments: dict[str, Any] = {"num_classes": len(model.classes)}
+    if model.channels != RGB:
+        arguments["in_chans"] = model.channels
     try:
         timm.create_model(model.backbone, num_classes=0, img_size=model.image_size)
     except TypeError:
@@ -126,15 +128,17 @@ def _config(model: Model, built: nn.Module) -> dict[str, Any]:
     arguments = _arguments(model)
     classes = arguments.pop("num_classes")
     known = getattr(built, "pretrained_cfg", {})
-    kept = {key: known[key] for key in ("first_conv", "classifier", "pool_size") if key in known}
+    # Told which is the first convolution, timm turns its weights from 3 channels into others.
+    told = ("first_conv",) * (model.channels == RGB) + ("classifier", "pool_size")
+    kept = {key: known[key] for key in told if key in known}
     transform = {
-        "input_size": [3, model.image_size, model.image_size],
-        "fixed_input_size": bool(arguments),
+        "input_size": [model.channels, model.image_size, model.image_size],
+        "fixed_input_size": "img_size" in arguments,
         "interpolation": "bilinear",
         "crop_pct": 1.0,
         "crop_mode": "center",
-        "mean": list(MEAN),
-        "std": list(STD),
+        "mean": list(model.normalisation.mean),
+        "std": list(model.normalisation.std),
         "num_classes": classes,
     }
     config: dict[str, Any] = {

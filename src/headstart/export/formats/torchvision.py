@@ -7,7 +7,14 @@ from pathlib import Path
 from torch import nn
 
 from headstart.config import StudyError
-from headstart.export.formats.base import WEIGHTS, Loaded, Model, loaded, normalise_line
+from headstart.export.formats.base import (
+    WEIGHTS,
+    Loaded,
+    Model,
+    loaded,
+    normalise_line,
+    refuse_channels,
+)
 from headstart.export.formats.timm import refuse_small_stem, tensors
 from headstart.files import write_bytes
 from headstart.nn.encoder import last_linear, torchvision_model
@@ -34,7 +41,7 @@ class Torchvision:
         if not model.classes:
             built.set_submodule(last_linear(built), nn.Identity())
         built.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        return loaded(built)
+        return loaded(model, built)
 
     def usage(self, model: Model) -> str:
         """By name; an encoder has nothing where the classifier was."""
@@ -51,7 +58,7 @@ class Torchvision:
                 *([] if classes else [f'model.set_submodule("{head}", torch.nn.Identity())']),
                 f'model.load_state_dict(load_file("{WEIGHTS}"), strict=True)',
                 "model.eval()",
-                normalise_line(),
+                normalise_line(model),
                 f"{'logits' if classes else 'features'} = model(x)",
             ]
         )
@@ -71,6 +78,7 @@ def _create(model: Model, classes: int) -> nn.Module:
             "name; take timm, hf, safetensors or onnx"
         )
     refuse_small_stem(model, "torchvision")
+    refuse_channels(model, "torchvision")
     return torchvision_model(model.backbone, model.image_size, weights=None, num_classes=classes)
 
 
