@@ -470,3 +470,47 @@ def test_byol_for_small_data() -> None:
 def test_a_recipe_is_within_its_own_limits(method: str, name: str) -> None:
     made = METHODS[method].recipe(name, 200)
     assert Recipe.model_validate(made.model_dump()) == made
+
+
+# --- channels that are no colours --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("given", "kept"), [("rgb", "rgb"), ("RGB", "rgb"), (5, 5), ("13", 13)])
+def test_channels_are_a_number_or_rgb(given: Any, kept: Any) -> None:
+    assert build_study([("study.yaml", {"data": {"channels": given}})]).data.channels == kept
+
+
+@pytest.mark.parametrize("given", [0, -1, 257, 2.5, "grey", True, [3], None])
+def test_other_channels_are_one_line(given: Any) -> None:
+    assert "data.channels" in fault({"data": {"channels": given}})
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"channels": 2, "value_range": [5, 5]}, "the lower first"),
+        ({"channels": 2, "value_range": [9, 1]}, "the lower first"),
+        ({"channels": 2, "value_range": [0, float("inf")]}, "data.value_range"),
+        ({"value_range": [0, 1]}, "give data.channels a number"),
+    ],
+)
+def test_a_value_range_that_is_none_is_one_line(data: dict[str, Any], words: str) -> None:
+    assert words in fault({"data": data})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", ["small", "paper"])
+def test_recipes_leave_out_colours_that_are_none(method: str, name: str) -> None:
+    layers = {"data": {"channels": 4}, "pretrain": {"recipe": name}}
+    found = resolve_recipe(build_study([("study.yaml", layers)]), method)
+    plain = recipe(method, name)
+    for one, other in ((found.view1, plain.view1), (found.view2, plain.view2)):
+        assert one == other.without_colours()
+    assert (found.optim, found.settings) == (plain.optim, plain.settings)
+
+
+@pytest.mark.parametrize("part", ["views", "view1", "view2"])
+@pytest.mark.parametrize("name", ["hue", "saturation", "gray_p", "solarize_p"])
+def test_asking_for_colours_that_are_none_is_one_line(part: str, name: str) -> None:
+    line = fault({"data": {"channels": 4}, "methods": {"simclr": {part: {name: 0.1}}}})
+    assert f"methods.simclr.{part}.{name}: is for colour photographs" in line

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.stages.predict import Predicted
 
 Location = str | Path
+_IMAGES = ("unlabeled", "labeled")
 
 
 def run(
@@ -52,8 +53,14 @@ def run(
     """
     from headstart.pipeline import run_study
 
+    handed = [name for name in _IMAGES if not isinstance(settings.get(name, ""), Location)]
     settings = _with_files(settings, Path(out) / "given")
     asked = compose_study(preset, None if study is None else Path(study), _layers(settings))
+    if handed and asked.data.channels != "rgb":
+        raise StudyError(
+            f"{handed[0]}: a data set of Python is laid down as pictures of 8 bits; with "
+            "data.channels give files"
+        )
     with _watching(progress) as tell:
         return run_study(asked, Path(out), tell, "headstart.run()").results
 
@@ -187,7 +194,7 @@ def _with_files(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     return {
         name: stored(value, name, folder, labeled=name == "labeled")
-        if name in ("unlabeled", "labeled") and not isinstance(value, Location)
+        if name in _IMAGES and not isinstance(value, Location)
         else value
         for name, value in settings.items()
     }

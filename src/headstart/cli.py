@@ -19,6 +19,7 @@ from headstart.commands import doctor, export, images, machine, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
+    Channels,
     Compile,
     Device,
     Devices,
@@ -144,6 +145,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
     ] = None,
     groups: Groups = None,
+    channels: Channels = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -153,6 +155,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "labeled": labeled,
         "limit": limit,
         "groups": groups,
+        "channels": channels,
         "methods": methods,
         "seeds": numbers(seeds, "--seeds", int),
         "label_fractions": numbers(label_fractions, "--label-fractions", float),

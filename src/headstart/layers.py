@@ -28,6 +28,7 @@ FLAGS = {
     "labeled": "data.labeled",
     "limit": "data.limit",
     "groups": "data.groups",
+    "channels": "data.channels",
     "methods": "methods",
     "seeds": "seeds",
     "label_fractions": "label_fractions",

@@ -136,10 +136,13 @@ def test_shown_of_one_value_is_black() -> None:
 
 
 def smooth(count: int, seed: int = 0) -> np.ndarray:
-    """(N, 3, 40, 40) uint16: coarse fields, of a 12-bit camera."""
+    """(N, 3, 40, 40) uint16 of a 12-bit camera: fields with a spectrum of 1/f, as photographs."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(100, 4000, (count, 3, 5, 5)).astype(np.uint16)
-    return coarse.repeat(8, axis=2).repeat(8, axis=3)
+    y, x = np.meshgrid(np.fft.fftfreq(40), np.fft.fftfreq(40), indexing="ij")
+    spectrum = np.fft.fft2(rng.normal(size=(count, 3, 40, 40))) / np.maximum(np.hypot(y, x), 0.02)
+    fields = np.fft.ifft2(spectrum).real
+    low, high = (fields.min(axis=(2, 3), keepdims=True), fields.max(axis=(2, 3), keepdims=True))
+    return (100 + 3900 * (fields - low) / (high - low)).astype(np.uint16)
 
 
 def test_near_copies_are_found_and_others_are_not(tmp_path: Path) -> None:

@@ -479,3 +479,68 @@ def test_half_precision_moves_a_pixel_by_less_than_a_grey_level(view: View) -> N
     assert len(apart) > 0.999 * exact.numel()
     assert 0 < apart.mean() < 0.7
     assert apart.max() < 6
+
+
+# --- channels that are no colours --------------------------------------------------------------
+
+
+def channels(n: int, count: int, side: int = 20) -> Tensor:
+    """Random but smooth images (n, C, S, S) uint16."""
+    coarse = torch.rand(n, count, 6, 6, generator=generator(3))
+    smooth = torch.nn.functional.interpolate(coarse, side, mode="bilinear", align_corners=True)
+    return torch.from_numpy((smooth.numpy() * 65535).astype(np.uint16))
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_each_of_16_bit_channels_is_seen_as_a_photo_is(count: int) -> None:
+    """A view of 8-bit values in 16 bits is the view of the photo, channel by channel."""
+    eight = torch.randint(0, 256, (4, 3, 20, 20), generator=generator(1)).to(torch.uint8)
+    deep = torch.from_numpy(eight.numpy().astype(np.uint16) * 257)
+    deep = torch.stack([deep[:, c % 3].to(torch.int32) for c in range(count)], dim=1)
+    deep = torch.from_numpy(deep.numpy().astype(np.uint16))
+    view = View(jitter_p=0, gray_p=0, blur_p=1)
+    aspect = torch.tensor([1.0, 0.7, 1.4, 1.0])
+    one = random_views(eight, aspect, view, 16, generator(5))
+    other = random_views(deep, aspect, view, 16, generator(5), torch.bfloat16)  # taken as float32
+    assert other.shape == (4, count, 16, 16)
+    for c in range(count):
+        torch.testing.assert_close(other[:, c], one[:, c % 3], atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        centre_views(deep, aspect, 16)[:, 0], centre_views(eight, aspect, 16)[:, 0]
+    )
+
+
+def test_brightness_and_contrast_of_channels_against_their_formula() -> None:
+    pixels, aspect = channels(6, 5), torch.ones(6)
+    plain = View(flip_p=0, jitter_p=0, gray_p=0, blur_p=0)
+    jitter = View(flip_p=0, jitter_p=1, brightness=0.2, contrast=0.5, gray_p=0, blur_p=0)
+    draw = draw_views(jitter.without_colours(), aspect, generator(7))
+    x = render(pixels, replace(draw_views(plain, aspect, generator(7)), crop=draw.crop), 16).numpy()
+    found = render(pixels, draw, 16).numpy()
+    for i in range(6):
+        b, c = float(draw.colour.brightness[i]), float(draw.colour.contrast[i])
+        for k in range(5):  # about each channel's own mean
+            wanted = np.clip(b * (c * x[i, k] + (1 - c) * x[i, k].mean()), 0, 1)
+            np.testing.assert_allclose(found[i, k], wanted, atol=1e-5)
+
+
+def test_nothing_mixes_channels_that_are_no_colours() -> None:
+    """Change one channel, and no other changes, whatever the views of all methods do."""
+    pixels, aspect = channels(8, 3), torch.ones(8)
+    other = pixels.numpy().copy()
+    other[:, 1] = 65535 - other[:, 1]
+    for kind in METHODS.values():
+        recipe = kind.recipe("paper", 200)
+        for view in (recipe.view1.without_colours(), recipe.view2.without_colours()):
+            a = random_views(pixels, aspect, view, 12, generator(2))
+            b = random_views(torch.from_numpy(other), aspect, view, 12, generator(2))
+            assert torch.equal(a[:, [0, 2]], b[:, [0, 2]])
+            assert not torch.equal(a[:, 1], b[:, 1])
+
+
+def test_a_view_without_colours_keeps_the_rest() -> None:
+    view = View(solarize_p=0.3, blur_p=0.7, brightness=0.8)
+    left = view.without_colours()
+    assert (left.saturation, left.hue, left.gray_p, left.solarize_p) == (0, 0, 0, 0)
+    same = {"saturation", "hue", "gray_p", "solarize_p"}
+    assert left.model_dump(exclude=same) == view.model_dump(exclude=same)

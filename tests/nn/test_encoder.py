@@ -166,3 +166,53 @@ def test_a_small_stem_keeps_the_resolution() -> None:
 def test_a_stem_that_cannot_be_is_refused() -> None:
     assert "stem 'small' is for ResNets" in refusal("test_vit", stem="small", image_size=64)
     assert "stem 'smal' is not one of 'standard', 'small'" in refusal(TINY, stem="smal")
+
+
+# --- other numbers of channels -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 4, 13])
+@pytest.mark.parametrize(
+    ("backbone", "settings"),
+    [(TINY, {}), ("resnet18", {"stem": "small"}), ("test_vit", {"image_size": 64})],
+)
+def test_a_backbone_takes_any_number_of_channels(
+    channels: int, backbone: str, settings: dict[str, Any]
+) -> None:
+    settings = {"image_size": 32, **settings}
+    encoder = build_encoder(backbone, channels=channels, **settings).eval()
+    x = torch.rand(2, channels, settings["image_size"], settings["image_size"])
+    assert encoder(x).isnan().all(), "it has no normalisation yet"
+    mean, std = [0.1 * (c + 1) for c in range(channels)], [0.5] * channels
+    encoder.normalise_by(mean, std)
+    by_hand = np.stack([(x[:, c].numpy() - mean[c]) / std[c] for c in range(channels)], axis=1)
+    torch.testing.assert_close(encoder(x), encoder.body(torch.from_numpy(by_hand).float()))
+
+
+def test_normalisation_is_no_weight() -> None:
+    encoder = tiny(channels=2)
+    before = set(encoder.state_dict())
+    encoder.normalise_by([0.1, 0.2], [1, 2])
+    assert set(encoder.state_dict()) == before
+    assert not {"mean", "std"} & before
+
+
+def test_weights_of_other_channels_are_refused(tmp_path: Any) -> None:
+    line = refusal("resnet18", weights="pretrained", channels=5)
+    assert line.startswith("weights 'pretrained' are for images of 3 channels, not 5")
+    file = tmp_path / "three.pt"
+    torch.save(tiny().body.state_dict(), file)
+    line = refusal(TINY, weights=str(file), channels=5)
+    assert "3×" in line
+    assert "5×" in line
+    five = tmp_path / "five.pt"
+    torch.save(tiny(channels=5, seed=3).body.state_dict(), five)
+    filled = tiny(weights=str(five), channels=5)
+    assert weights_hash(filled) == weights_hash(tiny(channels=5, seed=3))
+
+
+def test_a_backbone_of_torchvision_takes_three_channels() -> None:
+    assert "torchvision's, which takes images of 3 channels" in refusal(
+        "regnet_y_400mf", channels=4
+    )
+    assert "neither a timm nor a torchvision name" in refusal("resnet17", channels=4)

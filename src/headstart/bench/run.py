@@ -63,6 +63,8 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
     if options.method not in METHODS:
         near = get_close_matches(options.method, METHODS, n=1, cutoff=0)[0]
         raise StudyError(f"--method: unknown '{options.method}'; did you mean '{near}'?")
+    if study.data.channels != "rgb":
+        raise StudyError("data.channels: bench times colour photographs; leave it out")
     if options.peer:
         check_peer(options.peer, options.method)
     run = Run(study, out, Store(out), Engine(study.engine), tell)

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from headstart.commands.options import Groups, Labeled, Set, StudyFile, Unlabeled, study_of
+from headstart.commands.options import (
+    Channels,
+    Groups,
+    Labeled,
+    Set,
+    StudyFile,
+    Unlabeled,
+    study_of,
+)
 
 
 def check(  # noqa: PLR0913 - the signature is the command line
@@ -15,6 +23,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     unlabeled: Unlabeled = None,
     labeled: Labeled = None,
     groups: Groups = None,
+    channels: Channels = None,
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
@@ -28,7 +37,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     from headstart.reporting.card import card_table
     from headstart.terminal import Terminal
 
-    flags = {"unlabeled": unlabeled, "labeled": labeled, "groups": groups}
+    flags = {"unlabeled": unlabeled, "labeled": labeled, "groups": groups, "channels": channels}
     terminal = Terminal()
     with terminal:
         card, path = check_study(study_of("standard", study, set_, flags), out, terminal)

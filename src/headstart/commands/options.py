@@ -36,6 +36,13 @@ Groups = Annotated[
         "expression with one group on the path, or 'folder'."
     ),
 ]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help="rgb (default), or how many channels the images have where these are no colours: "
+        "TIFF, .npy, grey PNG, of 8 or 16 bits or floating point."
+    ),
+]
 Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, like resnet50.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]

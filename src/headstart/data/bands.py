@@ -197,8 +197,8 @@ def _of_tiff(path: Path) -> Array:
         axes = "".join(series.axes[i] for i in places)
         other = axes.replace("Y", "").replace("X", "")
         if len(other) > 1 or axes.count("Y") != 1 or axes.count("X") != 1:
-            shape = " x ".join(map(str, series.shape))
-            raise RefusedError(f"axes {series.axes} of {shape}; one beside Y and X may be channels")
+            sides = " x ".join(map(str, series.shape))
+            raise RefusedError(f"axes {series.axes} of {sides}; one beside Y and X may be channels")
         shape = tuple(series.shape[i] for i in places)
         order = [axes.index(axis) for axis in (*other, "Y", "X")]
         _require_size(tuple(shape[i] for i in order), np.dtype(series.dtype))
