@@ -17,11 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from test_fuzz import WAYS, judged
 from torch.nn import functional as F
 
 from headstart.data import bands as module
 from headstart.data.bands import Bands, decode_bands
+from headstart.data.cache import open_cache
 from headstart.data.decode import Decoded
+from headstart.data.sources.base import Found
 from headstart.data.worker import Task
 
 SIDE = 16
@@ -384,3 +387,57 @@ def test_a_worker_is_told_all_of_it() -> None:
         back = Task.from_json(task.to_json())
         assert json.loads(back.to_json()) == json.loads(task.to_json())
         assert (back.bands is None) == (bands is None)
+
+
+# --- broken files by the hundred, in worker processes --------------------------------------------
+
+
+def mutants(folder: Path, count: int) -> list[Found]:
+    """Broken TIFFs and arrays; the same every time."""
+    folder.mkdir()
+    whole = [*_whole_files(), *_more_files()]
+    found = []
+    for i in range(count):
+        rng = np.random.default_rng([7, i])
+        content, other = bytearray(whole[i % len(whole)]), whole[rng.integers(len(whole))]
+        for way in rng.choice(len(WAYS), size=int(rng.integers(1, 3)), replace=False):
+            if content:
+                WAYS[way](content, other, rng)
+        path = folder / f"{i:05d}.tif"
+        path.write_bytes(content)
+        found.append(Found(f"unlabeled/{path.name}", str(path)))
+    return found
+
+
+def _more_files() -> list[bytes]:
+    values, made = noise(5, h=40, w=50), []
+    for options in ({"tile": (16, 16)}, {"bigtiff": True}, {"imagej": True}, {"predictor": True}):
+        content = io.BytesIO()
+        more = {"metadata": {"axes": "CYX"}} if "imagej" in options else {}
+        more |= {"compression": "zlib"} if "predictor" in options else {}
+        tifffile.imwrite(content, values, photometric="minisblack", **options, **more)
+        made.append(content.getvalue())
+    return made
+
+
+def test_whole_ones_are_used(tmp_path: Path) -> None:
+    found = []
+    for i, content in enumerate([*_whole_files(), *_more_files()]):
+        (tmp_path / f"{i}.tif").write_bytes(content)
+        found.append(Found(str(i), str(tmp_path / f"{i}.tif")))
+    cache = open_cache(found, SIDE, tmp_path / "cache", bands=Bands(5))
+    assert judged(cache, found) == {"used": 8}
+
+
+@pytest.mark.parametrize("count", [240, pytest.param(5000, marks=pytest.mark.slow)])
+def test_broken_ones_are_used_or_refused(
+    count: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = mutants(tmp_path / "in", count)
+    outcomes = judged(open_cache(found, SIDE, tmp_path / "cache", bands=Bands(5)), found)
+    assert outcomes["used"] > count // 20
+    assert count - outcomes["used"] > count // 5
+    assert capfd.readouterr() == ("", "")
+    with capfd.disabled():
+        if count > 1000:
+            print(outcomes.most_common())
