@@ -175,7 +175,7 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
     for run in (run for run in runs if run["spoilt"]):
         before = "yes" if warned_before(run) else "no"
         lines.append(
-            f"| {run['spoilt']} | {run['method']} | {before} | {warned(run)} | {_course([run])} |"
+            f"| {run['data']}: {run['spoilt']} | {run['method']} | {before} | {warned(run)} | {_course([run])} |"
         )
     return "\n".join(lines)
 
