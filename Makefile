@@ -5,7 +5,7 @@ BIN := .venv/bin
 # How many test files run at once, each on one thread.
 JOBS ?= 2
 
-.PHONY: demo demo-seeds test check slow kills audit bench picture screenshots clean
+.PHONY: demo demo-seeds test check slow lowest newest kills audit bench picture screenshots clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -25,6 +25,24 @@ check: .venv/.installed-test  ## style, types and dead code
 
 slow: .venv/.installed-test  ## the long trials
 	$(BIN)/python -m pytest -m slow
+
+# Old libraries warn of each other; that is not ours to mend. PYTHON=python3.13 tries another Python.
+lowest:  ## the tests with the lowest versions of libraries that are allowed, in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-lowest/bin/uv pip compile --quiet pyproject.toml --extra all --no-deps \
+	  --resolution lowest-direct -o .venv-lowest/lowest.txt
+	VIRTUAL_ENV=.venv-lowest .venv-lowest/bin/uv pip install --quiet \
+	  -c .venv-lowest/lowest.txt -e '.[all,test]'
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv-lowest/bin/python -m pytest -W default \
+	  -n $(JOBS) --dist loadfile
+
+newest:  ## the tests with the newest versions, in .venv-newest
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=.venv-newest .venv-newest/bin/uv pip install --quiet --upgrade -e '.[all,test]'
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv-newest/bin/python -m pytest \
+	  -n $(JOBS) --dist loadfile
 
 kills: .venv/.installed-test  ## a small study killed sixty times; prints where, and what differed
 	$(BIN)/python tests/kill_harness.py --kills 60
