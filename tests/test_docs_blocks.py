@@ -1,0 +1,326 @@
+"""Every block and every table of commands in the documents runs, page by page, in their order.
+
+A page is followed in a folder like its reader's: photos, labels, and finished runs. Its commands
+run as they stand, but for flags that make them small. Where one would train, the finished study of
+this session is put in the place of the training, except on the pages of ``TRAINED``.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tomllib
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+import yaml
+
+import examples
+from headstart import cli, pipeline
+from headstart.config import Study
+from headstart.data.synthetic import BagsSpec
+from headstart.layers import build_study
+from headstart.nn.encoder import build_encoder
+from headstart.plugins import METHODS
+from headstart.stages.report import Outcome
+from pages import DOCUMENTS, ROOT, Block, blocks, table_commands, text
+
+# Pages whose studies are trained to their end.
+TRAINED = ("README.md", "docs/tutorial.md", "docs/weights.md")
+
+# Commands that this test does not run, and why.
+NOT_RUN = {
+    "git clone https://github.com/headstart-project/headstart": "needs the network",
+    "cd headstart": "goes with the clone",
+    "python3 -m venv .venv": "makes an environment; tests/test_wheel.py installs into one",
+    ". .venv/bin/activate": "goes with the environment",
+    "headstart run --unlabeled photos --labeled bags --out runs/bags --executor ray": (
+        "starts a cluster: tests/executors/test_ray.py"
+    ),
+    "headstart bench --backbone resnet50 --image-size 224 --batch-size 64 --method byol "
+    "--peer lightly --json bench.json": "minutes of measuring: tests/bench/",
+}
+
+# Pages whose blocks have tests of their own.
+ELSEWHERE = {
+    "docs/export.md": "tests/export/test_export_page.py",
+    "benchmarks/README.md": "README.md has the bare command; tests/bench/ the flags",
+}
+
+# Blocks that show something and are not run: how many of which kind a page has.
+SHOWN = {
+    ("README.md", "text"): 1,  # the tree
+    ("docs/architecture.md", "text"): 1,  # the registries
+    ("docs/reliability.md", "bash"): 1,  # a SLURM script
+    ("docs/reliability.md", "text"): 1,  # what damage looks like
+    ("docs/study.md", "csv"): 1,  # a list of labelled files
+    ("docs/study.md", "text"): 1,  # the settings; tests/test_docs.py compares them
+}
+
+# Flags that no command of the documents names: they make any study end within seconds.
+SMALL = shlex.split(
+    "--backbone test_resnet --image-size 32 --epochs 1 --batch-size 32 --device cpu "
+    "--set classify.finetune.epochs=1 --set classify.finetune.min_steps=2 "
+    "--set classify.finetune.lrs=[0.1] --set classify.finetune.weight_decays=[0.0001] "
+    "--set classify.finetune.max_lengthening=1 --set classify.finetune.augmentations=[light] "
+    "--set explain.images=2 --set explain.pictures=1 --set compare.replicates=100 "
+    "--set engine.threads=1"
+)
+SMALL_EXPLAIN = shlex.split("--device cpu --set explain.faithfulness_images=1")
+FEW_IMAGES = shlex.split("--images 2 --attributions saliency --set explain.background_images=9")
+SMALL_BENCH = shlex.split(
+    "--backbone test_resnet --image-size 32 --batch-size 16 --rounds 2 --device cpu --data photos"
+)
+RUNS = ("runs/bags", "runs/more", "runs/honest/bags", "runs/cheat/bags")
+
+
+def small(words: list[str]) -> list[str]:
+    """The words of a command, with what makes it small."""
+    verb = words[1]
+    if verb == "run":
+        return [*words, *SMALL, *([] if "--seeds" in words else ["--seeds", "0"])]
+    if verb == "explain":
+        return [*words, *SMALL_EXPLAIN, *([] if "--image" in words else FEW_IMAGES)]
+    return [*words, *SMALL_BENCH] if verb == "bench" else words
+
+
+class TrainingBeginsError(Exception):
+    """A study is about to train: its images, settings and weights are in order."""
+
+
+Say = Callable[[str], str]
+
+
+@pytest.fixture
+def home(
+    bags: Path,
+    finished: Outcome,
+    finished_study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A reader's folder: photos, labels of every kind that the documents name, finished runs."""
+    for name, target in {"photos": "unlabeled", "bags": "labeled", "new": "unlabeled"}.items():
+        (tmp_path / name).symlink_to(bags / target)
+    (tmp_path / "clothing_pool_160").symlink_to(bags / "unlabeled")
+    (tmp_path / "clothing_small_160").symlink_to(bags / "labeled")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    (tmp_path / "masks").symlink_to(bags / "masks")
+    shutil.copy(next((bags / "labeled" / "test").rglob("*.jpg")), tmp_path / "my.jpg")
+    write_study_files(tmp_path)
+    write_labels(bags / "labeled", tmp_path)
+    write_patients(bags / "labeled", tmp_path / "patients")
+    write_weights(tmp_path / "weights")
+    write_predictions(finished.results_path.parent / "predictions.csv", tmp_path)
+    for run in RUNS:
+        shutil.copytree(finished.results_path.parent, tmp_path / run)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_patients(labeled: Path, folder: Path) -> None:
+    """Class folders without parts, and in them a folder for every three images."""
+    for i, file in enumerate(sorted(labeled.rglob("*.jpg"))):
+        image = folder / file.parent.name / f"patient {i // 3}" / f"{i}.jpg"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.symlink_to(file)
+
+
+def write_study_files(home: Path) -> None:
+    example = yaml.safe_load(
+        next(b.text for b in blocks("docs/study.md") if b.text.startswith("# study.yaml"))
+    )
+    example["seeds"], example["label_fractions"] = [0], [0.5, 1.0]
+    (home / "study.yaml").write_text(yaml.safe_dump(example), encoding="utf8")
+
+
+def write_labels(labeled: Path, home: Path) -> None:
+    """The labelled images as a CSV, Parquet and zip file, a saved data set and two shards."""
+    from datasets import Dataset, Image
+    from pyarrow import Table, parquet
+
+    files = sorted(labeled.rglob("*.jpg"))
+    rows = [
+        {
+            "path": str(file),
+            "label": file.parent.name,
+            "split": file.parents[1].name,
+            "group": f"{file.parents[1].name} {i // 2}",
+        }
+        for i, file in enumerate(files)
+    ]
+    for name in ("bags.csv", "labels.csv"):
+        with (home / name).open("w", newline="", encoding="utf8") as out:
+            writer = csv.DictWriter(out, ["path", "label", "split", "group"])
+            writer.writeheader()
+            writer.writerows(rows)
+    with (home / "patients.csv").open("w", newline="", encoding="utf8") as out:
+        table = csv.writer(out)
+        table.writerow(["path", "group"])
+        table.writerows(
+            [str(file.relative_to(labeled)), row["group"]]
+            for file, row in zip(files, rows, strict=True)
+        )
+    parquet.write_table(Table.from_pylist(rows), home / "bags.parquet")
+    with zipfile.ZipFile(home / "bags.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.relative_to(labeled))
+    pictures = {"image": [r["path"] for r in rows], "label": [r["label"] for r in rows]}
+    Dataset.from_dict(pictures).cast_column("image", Image()).save_to_disk(home / "saved")
+    for shard in (0, 1):
+        with tarfile.open(home / f"bags-{shard:03d}.tar", "w") as archive:
+            for i, row in enumerate(rows):
+                if i % 2 == shard:
+                    (home / "class.txt").write_text(row["label"], encoding="utf8")
+                    archive.add(row["path"], f"{i:06d}.jpg")
+                    archive.add(home / "class.txt", f"{i:06d}.cls")
+
+
+def write_weights(folder: Path) -> None:
+    folder.mkdir()
+    body = build_encoder("test_resnet", image_size=32, seed=7).body.state_dict()
+    torch.save(body, folder / "dino_resnet50.pth")
+
+
+def write_predictions(stored: Path, home: Path) -> None:
+    """Predictions of three models by the names that the documents give them."""
+    with stored.open(newline="", encoding="utf8") as file:
+        rows = list(csv.DictReader(file))
+    models = {"supervised": "supervised", "clip": "simclr", "dino": "byol"}
+    for name, method in models.items():
+        protocol = "supervised" if method == "supervised" else "finetune"
+        its = [
+            row
+            for row in rows
+            if (row["method"], row["protocol"]) == (method, protocol)
+            and float(row["label_fraction"]) == 1
+        ]
+        with (home / f"{name}.csv").open("w", newline="", encoding="utf8") as out:
+            writer = csv.DictWriter(out, ["id", "label", "prediction"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(its)
+
+
+@pytest.fixture
+def instead(finished: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a study would train, the finished one is put into its folder."""
+    whole = pipeline.run_study
+
+    def begins(*_: object) -> NoReturn:
+        raise TrainingBeginsError
+
+    def run_study(study: Study, out: Path, tell: Any = None, command: str = "") -> Outcome:
+        with pytest.raises(TrainingBeginsError):
+            whole(study, out, tell, command)
+        shutil.rmtree(out)
+        shutil.copytree(finished.results_path.parent, out)
+        return replace(
+            finished, results_path=out / "results.json", report_path=out / "report.html"
+        )
+
+    monkeypatch.setattr(pipeline, "todo", begins)
+    monkeypatch.setattr(pipeline, "run_study", run_study)
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
+    """Runs a command of a shell block and gives what it printed."""
+    few = BagsSpec(
+        pool=80, train_per_class=6, validation_per_class=3, test_per_class=6, size=48, seed=3
+    )
+    monkeypatch.setattr("headstart.data.synthetic.demo_bags", lambda *_: few)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def run(command: str) -> str:
+        words = shlex.split(command)
+        if words[0] == "make":
+            # -n prints what would be done: a word that does not exist fails.
+            subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, capture_output=True, check=True)
+            return ""
+        if words[:2] == ["pip", "install"]:
+            known = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]
+            assert set(re.findall(r"\[(.+)\]", command)) <= {*known}, command
+            return ""
+        assert words[0] == "headstart", f"{command}: how is this run?"
+        monkeypatch.setattr("sys.argv", small(words))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        assert ended.value.code in (0, None), f"{command}\n{err}"
+        return out + err
+
+    return run
+
+
+def to_run(page: str) -> list[Block]:
+    return [block for block in blocks(page) if (page, block.kind) not in SHOWN]
+
+
+PAGES = [p for p in DOCUMENTS if p not in ELSEWHERE and (to_run(p) or table_commands(p))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_says_runs(
+    page: str, home: Path, say: Say, request: pytest.FixtureRequest
+) -> None:
+    if page not in TRAINED:
+        request.getfixturevalue("instead")
+    names: dict[str, Any] = {}
+    for block in to_run(page):
+        follow(page, block, names, say)
+    for command in table_commands(page):
+        if command not in NOT_RUN:
+            say(command)
+
+
+def follow(page: str, block: Block, names: dict[str, Any], say: Say) -> None:
+    """Do what a block says; the names of the Python blocks of a page are shared."""
+    if block.kind == "sh":
+        for command in block.commands:
+            if command not in NOT_RUN:
+                say(command)
+    elif block.kind == "yaml":
+        build_study([(page, yaml.safe_load(block.text))])
+    elif page != "docs/extending.md":
+        exec("import headstart\n" + block.text, names)
+    elif not re.match(r"# \w+\.py", block.text):  # a whole file: tests/test_extending.py
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(METHODS, "entries", dict(METHODS.entries))
+            patch.setitem(os.sys.modules, "uniformity", examples.imported("uniformity"))
+            exec(block.text, names)
+
+
+def test_no_block_is_left_out_unseen() -> None:
+    kinds = Counter((page, block.kind) for page in DOCUMENTS for block in blocks(page))
+    assert {kind for _, kind in kinds} <= {"sh", "python", "yaml", "text", "csv", "bash"}
+    assert {k: n for k, n in kinds.items() if k in SHOWN or k[1] in ("text", "csv", "bash")} == SHOWN
+
+
+def test_every_exception_is_still_one() -> None:
+    """A command or a page that is gone from the documents must go from the lists as well."""
+    said = {c for p in DOCUMENTS for b in blocks(p) if b.kind == "sh" for c in b.commands}
+    said |= {command for page in DOCUMENTS for command in table_commands(page)}
+    assert set(NOT_RUN) <= {" ".join(command.split()) for command in said}
+    assert {*ELSEWHERE, *TRAINED} <= {*DOCUMENTS}
+
+
+def test_a_study_that_cannot_train_is_not_passed_over(
+    home: Path, say: Say, instead: None
+) -> None:
+    """The finished run stands in for training alone: what is wrong before it is still told."""
+    for wrong in ("--labeled nowhere", "--labeled bags --methods simcrl", "--labeled photos"):
+        with pytest.raises(AssertionError):
+            say(f"headstart run --out runs/wrong {wrong}")
