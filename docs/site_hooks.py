@@ -21,7 +21,7 @@ LINK = re.compile(r"\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
 SETTINGS = "<!-- settings -->"
 
 
-def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
     """A page as the site renders it."""
     shown = {file.src_uri for file in files if file.inclusion.is_included()}
     here = page.file.src_uri
