@@ -66,6 +66,7 @@ SHOWN = {
     ("docs/reliability.md", "text"): 1,  # what damage looks like
     ("docs/study.md", "csv"): 1,  # a list of labelled files
     ("docs/study.md", "text"): 1,  # the settings; tests/test_docs.py compares them
+    ("docs/tutorial.md", "text"): 5,  # what its commands print; compared below
 }
 
 # Flags that no command of the documents names: they make any study end within seconds.
@@ -277,20 +278,27 @@ def test_what_a_page_says_runs(
     if page not in TRAINED:
         request.getfixturevalue("instead")
     names: dict[str, Any] = {}
-    for block in to_run(page):
-        follow(page, block, names, say)
+    said = "".join(follow(page, block, names, say) for block in to_run(page))
     for command in table_commands(page):
         if command not in NOT_RUN:
             say(command)
+    if page == "docs/tutorial.md":
+        shown = [block.text for block in blocks(page) if block.kind == "text"]
+        assert not unsaid("\n".join(shown), said + (home / "classes.csv").read_text("utf8"))
 
 
-def follow(page: str, block: Block, names: dict[str, Any], say: Say) -> None:
+def unsaid(shown: str, said: str) -> list[str]:
+    """Lines without a number, an ellipsis or a rule that no command printed."""
+    plain = " ".join(said.split())
+    lines = (" ".join(line.split()) for line in shown.splitlines())
+    return [line for line in lines if not re.search(r"[\d…─]", line) and line not in plain]
+
+
+def follow(page: str, block: Block, names: dict[str, Any], say: Say) -> str:
     """Do what a block says; the names of the Python blocks of a page are shared."""
     if block.kind == "sh":
-        for command in block.commands:
-            if command not in NOT_RUN:
-                say(command)
-    elif block.kind == "yaml":
+        return "".join(say(command) for command in block.commands if command not in NOT_RUN)
+    if block.kind == "yaml":
         build_study([(page, yaml.safe_load(block.text))])
     elif page != "docs/extending.md":
         exec("import headstart\n" + block.text, names)
@@ -299,6 +307,7 @@ def follow(page: str, block: Block, names: dict[str, Any], say: Say) -> None:
             patch.setattr(METHODS, "entries", dict(METHODS.entries))
             patch.setitem(sys.modules, "uniformity", examples.imported("uniformity"))
             exec(block.text, names)
+    return ""
 
 
 def test_no_block_is_left_out_unseen() -> None:
