@@ -42,10 +42,19 @@ def blocks(page: str) -> list[Block]:
 
 def table_commands(page: str) -> list[str]:
     """The commands that stand alone in a cell of a table, several with ``<br>`` between them."""
+    return _alone_in_cells(page, "headstart ")
+
+
+def table_calls(page: str) -> list[str]:
+    """The calls of Python that stand alone in a cell of a table."""
+    return [call for call in _alone_in_cells(page, "headstart.") if call.endswith(")")]
+
+
+def _alone_in_cells(page: str, beginning: str) -> list[str]:
     rows = re.findall(r"^\|(.*)\|$", FENCE.sub("", text(page)), re.MULTILINE)
     cells = (cell.strip() for row in rows for cell in row.split(" | "))
     spans = (span for cell in cells for span in cell.split("<br>"))
-    return re.findall(r"^`(headstart [^`]+)`$", "\n".join(spans), re.MULTILINE)
+    return re.findall(rf"^`({re.escape(beginning)}[^`]+)`$", "\n".join(spans), re.MULTILINE)
 
 
 def anchors(page: str) -> set[str]:

@@ -25,8 +25,11 @@ from typing import Any, NoReturn
 import pytest
 import torch
 import yaml
+from PIL import Image
+from torch.distributed.run import parse_args
 
 import examples
+import headstart
 from headstart import cli, pipeline
 from headstart.config import Study
 from headstart.data.synthetic import BagsSpec
@@ -34,7 +37,8 @@ from headstart.layers import build_study
 from headstart.nn.encoder import build_encoder
 from headstart.plugins import METHODS
 from headstart.stages.report import Outcome
-from pages import DOCUMENTS, ROOT, Block, blocks, table_commands, text
+from mnist_files import write_mnist
+from pages import DOCUMENTS, ROOT, Block, blocks, table_calls, table_commands, text
 
 # Pages whose studies are trained to their end.
 TRAINED = ("README.md", "docs/tutorial.md", "docs/weights.md")
@@ -64,6 +68,7 @@ SHOWN = {
     ("docs/architecture.md", "text"): 1,  # the registries
     ("docs/reliability.md", "bash"): 1,  # a SLURM script
     ("docs/reliability.md", "text"): 1,  # what damage looks like
+    ("docs/scale.md", "bash"): 1,  # a SLURM script; tests/test_launcher.py runs it
     ("docs/study.md", "csv"): 1,  # a list of labelled files
     ("docs/study.md", "text"): 1,  # the settings; tests/test_docs.py compares them
     ("docs/tutorial.md", "text"): 5,  # what its commands print; compared below
@@ -103,31 +108,35 @@ class TrainingBeginsError(Exception):
 Say = Callable[[str], str]
 
 
-@pytest.fixture
-def home(
-    bags: Path,
-    finished: Outcome,
-    finished_study: Study,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """A reader's folder: photos, labels of every kind that the documents name, finished runs."""
+@pytest.fixture(scope="module")
+def belongings(bags: Path, finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader has: photos, labels of every kind that the documents name, finished runs."""
+    folder = tmp_path_factory.mktemp("belongings")
     for name, target in {"photos": "unlabeled", "bags": "labeled", "new": "unlabeled"}.items():
-        (tmp_path / name).symlink_to(bags / target)
-    (tmp_path / "clothing_pool_160").symlink_to(bags / "unlabeled")
-    (tmp_path / "clothing_small_160").symlink_to(bags / "labeled")
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
-    (tmp_path / "masks").symlink_to(bags / "masks")
-    shutil.copy(next((bags / "labeled" / "test").rglob("*.jpg")), tmp_path / "my.jpg")
-    write_study_files(tmp_path)
-    write_labels(bags / "labeled", tmp_path)
-    write_patients(bags / "labeled", tmp_path / "patients")
-    write_weights(tmp_path / "weights")
-    write_predictions(finished.results_path.parent / "predictions.csv", tmp_path)
+        (folder / name).symlink_to(bags / target)
+    (folder / "clothing_pool_160").symlink_to(bags / "unlabeled")
+    (folder / "clothing_small_160").symlink_to(bags / "labeled")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    (folder / "masks").symlink_to(bags / "masks")
+    shutil.copy(next((bags / "labeled" / "test").rglob("*.jpg")), folder / "my.jpg")
+    write_study_files(folder)
+    write_labels(bags / "labeled", folder)
+    write_patients(bags / "labeled", folder / "patients")
+    write_weights(folder / "weights")
+    write_mnist(folder / "folder")
+    write_predictions(finished.results_path.parent / "predictions.csv", folder)
     for run in RUNS:
-        shutil.copytree(finished.results_path.parent, tmp_path / run)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+        shutil.copytree(finished.results_path.parent, folder / run)
+    return folder
+
+
+@pytest.fixture
+def home(belongings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder, as it is before a page is read."""
+    folder = shutil.copytree(belongings, tmp_path / "home", symlinks=True)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def write_patients(labeled: Path, folder: Path) -> None:
@@ -148,7 +157,8 @@ def write_study_files(home: Path) -> None:
 
 def write_labels(labeled: Path, home: Path) -> None:
     """The labelled images as a CSV, Parquet and zip file, a saved data set and two shards."""
-    from datasets import Dataset, Image
+    from datasets import Dataset
+    from datasets import Image as ImageColumn
     from pyarrow import Table, parquet
 
     files = sorted(labeled.rglob("*.jpg"))
@@ -178,7 +188,11 @@ def write_labels(labeled: Path, home: Path) -> None:
         for file in files:
             archive.write(file, file.relative_to(labeled))
     pictures = {"image": [r["path"] for r in rows], "label": [r["label"] for r in rows]}
-    Dataset.from_dict(pictures).cast_column("image", Image()).save_to_disk(home / "saved")
+    data = Dataset.from_dict(pictures).cast_column("image", ImageColumn())
+    data.save_to_disk(home / "saved")
+    for name in ("NAME", "uoft-cs/cifar10"):  # a folder of Parquet files is a data set by name
+        (home / name).mkdir(parents=True)
+        data.to_parquet(home / name / "train.parquet")
     for shard in (0, 1):
         with tarfile.open(home / f"bags-{shard:03d}.tar", "w") as archive:
             for i, row in enumerate(rows):
@@ -239,6 +253,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         pool=80, train_per_class=6, validation_per_class=3, test_per_class=6, size=48, seed=3
     )
     monkeypatch.setattr("headstart.data.synthetic.demo_bags", lambda *_: few)
+    # Several processes are started in tests/test_launcher.py; here their settings are read.
+    monkeypatch.setattr("headstart.launcher.launch", lambda *_: 0)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
@@ -252,6 +268,10 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             known = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]
             assert set(re.findall(r"\[(.+)\]", command)) <= {*known}, command
             return ""
+        if words[0] == "torchrun":
+            asked = parse_args(words[1:])
+            assert (asked.module, asked.training_script) == (True, "headstart"), command
+            words = ["headstart", *asked.training_script_args]
         assert words[0] == "headstart", f"{command}: how is this run?"
         monkeypatch.setattr("sys.argv", small(words))
         capsys.readouterr()
@@ -282,9 +302,20 @@ def test_what_a_page_says_runs(
     for command in table_commands(page):
         if command not in NOT_RUN:
             say(command)
+    for call in table_calls(page):
+        eval(call, {"headstart": headstart, "pool": images(home), "pairs": pairs(home)})
     if page == "docs/tutorial.md":
         shown = [block.text for block in blocks(page) if block.kind == "text"]
         assert not unsaid("\n".join(shown), said + (home / "classes.csv").read_text("utf8"))
+
+
+def images(home: Path) -> list[Image.Image]:
+    return [Image.open(file).copy() for file in sorted((home / "photos").glob("*.jpg"))[:20]]
+
+
+def pairs(home: Path) -> list[tuple[Image.Image, str]]:
+    files = sorted((home / "bags").rglob("*.jpg"))
+    return [(Image.open(file).copy(), file.parent.name) for file in files]
 
 
 def unsaid(shown: str, said: str) -> list[str]:
