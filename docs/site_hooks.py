@@ -1,9 +1,10 @@
-"""What the site shows otherwise than GitHub: links to other files, and the settings as tables.
+"""What the site shows otherwise than GitHub: links, commands in a line, and the settings as tables.
 
-MkDocs calls ``on_page_markdown`` for every page before it renders it. Links in ``docs/`` are
-written for GitHub, where every file of the repository can be opened. In the site those that lead
-to no page and no picture of it go to the repository instead; ``mkdocs build --strict`` then
-complains of the links that lead nowhere.
+MkDocs calls ``on_page_markdown`` for every page before it renders it, and ``on_page_content``
+after. Links in ``docs/`` are written for GitHub, where every file of the repository can be opened.
+In the site those that lead to no page and no picture of it go to the repository instead, and a link
+that is named like its file gets the page's title; ``mkdocs build --strict`` then complains of the
+links that lead nowhere.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from posixpath import dirname, normpath
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
+CODE = re.compile(r"(?<!<pre>)<code>([^<]*)</code>")
+# Characters that a table has room for on a phone, and on a wider screen.
+NARROW, WIDE = 16, 40
 SETTINGS = "<!-- settings -->"
 
 
@@ -25,18 +29,42 @@ def on_page_markdown(markdown: str, *, page: Any, files: Any, **_: Any) -> str:
     """A page as the site renders it."""
     shown = {file.src_uri for file in files if file.inclusion.is_included()}
     here = page.file.src_uri
-    text = LINK.sub(lambda link: _link(link[1], link[2], here, shown), markdown)
+    text = LINK.sub(lambda link: _link(link, here, shown), markdown)
     return text.replace(SETTINGS, settings()) if SETTINGS in text else text
 
 
-def _link(target: str, anchor: str, page: str, shown: set[str]) -> str:
+def on_page_content(html: str, **_: Any) -> str:
+    """Words of a command stay whole: a browser would break ``--out`` after its hyphens."""
+    return CODE.sub(lambda code: f"<code>{_kept_whole(code[1])}</code>", html)
+
+
+def _kept_whole(code: str) -> str:
+    return re.sub(r"[^ ]{2,}", lambda word: _word(word[0]), code)
+
+
+def _word(word: str) -> str:
+    if len(word) > WIDE:
+        return word
+    kind = "word" if len(word) <= NARROW else "long-word"
+    return f'<span class="{kind}">{word}</span>'
+
+
+def _link(link: re.Match[str], page: str, shown: set[str]) -> str:
+    name, target, anchor = link.groups()
     inside = normpath(f"{dirname(page)}/{target}".lstrip("/"))
     path = ROOT / "docs" / inside
-    if inside in shown or not path.exists():
-        return f"]({target}{anchor})"
+    if inside in shown:
+        name = _title(path) if name.endswith(".md") else name
+        return f"[{name}]({target}{anchor})"
+    if not path.exists():
+        return link[0]
     kind = "tree" if path.is_dir() else "blob"
     place = path.resolve().relative_to(ROOT).as_posix()
-    return f"]({_repository()}/{kind}/main/{place}{anchor})"
+    return f"[{name}]({_repository()}/{kind}/main/{place}{anchor})"
+
+
+def _title(path: Path) -> str:
+    return path.read_text(encoding="utf8").partition("\n")[0].removeprefix("# ")
 
 
 @cache

@@ -61,9 +61,21 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
 
 
 def test_every_setting_is_in_the_reference(site: Path) -> None:
-    shown = page(site, "reference/settings")
+    shown = re.sub("</?span[^>]*>", "", page(site, "reference/settings"))
     for name, *_ in (*settings_table(), *recipe_table()):
         assert f"<code>{name}</code>" in shown
+
+
+def test_words_of_a_command_are_kept_whole(site: Path) -> None:
+    assert '<code><span class="word">headstart</span> <span class="word">presets</span>' in page(
+        site, "howto"
+    )
+
+
+def test_a_link_named_like_its_file_gets_the_title_of_its_page(site: Path) -> None:
+    assert ">A walk through the report</a>" in page(site, "howto")
+    for file in site.rglob("*.html"):
+        assert not re.findall(r">[\w./-]+\.md</a>", file.read_text(encoding="utf8")), file
 
 
 def test_only_pages_and_pictures_are_in_the_site(site: Path) -> None:
