@@ -40,6 +40,15 @@ def test_they_are_kept_without_what_they_printed(name: str) -> None:
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_their_links_lead_somewhere(name: str) -> None:
+    cells = json.loads((FOLDER / name).read_text(encoding="utf8"))["cells"]
+    said = "".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    links = re.findall(r"\]\(([^)#]+)", said)
+    assert links
+    assert not [link for link in links if not (FOLDER / link).exists()]
+
+
 @pytest.mark.skipif(
     find_spec("nbclient") is None or find_spec("ipykernel") is None,
     reason="nbclient and ipykernel are not installed",
