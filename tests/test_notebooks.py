@@ -24,7 +24,7 @@ from nbclient import NotebookClient
 
 for path in sys.argv[1:]:
     book = nbformat.read(path, as_version=4)
-    NotebookClient(book, timeout=120, kernel_name="python3").execute()
+    NotebookClient(book, timeout=600, kernel_name="python3").execute()
     nbformat.write(book, path.rpartition("/")[2])
 """
 
