@@ -5,7 +5,7 @@ BIN := .venv/bin
 # How many test files run at once, each on one thread.
 JOBS ?= 2
 
-.PHONY: demo demo-seeds test check slow lowest newest kills audit bench picture screenshots clean
+.PHONY: demo demo-seeds test check slow lowest newest kills audit bench picture screenshots docs clean
 
 demo: .venv/.installed  ## generate the bags, run every arm, write the report
 	$(BIN)/headstart demo --out runs/demo
@@ -57,6 +57,10 @@ audit: .venv/.installed-test  ## known holes in what is installed, where they ca
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
+.venv/.installed-docs: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
 .venv/.installed-test: .venv/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,test]'
 	touch $@
@@ -67,9 +71,12 @@ bench: .venv/.installed-test  ## the figures of benchmarks/README.md, on a CPU
 picture:  ## draw docs/architecture.svg from the source
 	$(PYTHON) docs/architecture.py
 
+docs: .venv/.installed-docs  ## the documents as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 RUN ?= runs/demo/bags
 screenshots: .venv/.installed-test  ## pictures of the report of RUN, into runs/screenshots
 	$(BIN)/python docs/screenshots.py $(RUN) runs/screenshots
 
 clean:  ## forget the environment and the runs
-	rm -rf .venv runs
+	rm -rf .venv runs site
