@@ -17,10 +17,15 @@ import tiny_study
 from headstart.config import Study, StudyError
 from headstart.export.write import Asked, export
 from headstart.finished import explain_image, predict_images
+from headstart.methods import METHODS
+from headstart.nn.encoder import weights_hash
 from headstart.pipeline import check_study, run_study
+from headstart.runtime.networks import load_encoder
 from headstart.runtime.stored import Wanted
 from headstart.stages.explain.pictures import SIDE as DRAWN
+from headstart.stages.index import index
 from headstart.stages.predict import Wanted as WantedClassifier
+from headstart.stages.pretrain import pretrain, start
 from headstart.stages.report import Outcome
 
 CHANNELS, SIDE = 5, 40
@@ -260,3 +265,18 @@ def test_fetched_weights_for_three_channels_are_refused(images: Path, tmp_path: 
     with pytest.raises(StudyError, match="for images of 3 channels, not 5") as said:
         run_study(study.model_copy(update={"encoder": encoder}), tmp_path / "run")
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_on_channels(method: str, images: Path, tmp_path: Path) -> None:
+    study = asked(images).model_copy(update={"methods": {method: dict(METHODS[method].tiny)}})
+    run = tiny_study.open_run(study, tmp_path / "run")
+    data = index(run)
+    begin = start(run, 0, "random")
+    entry = pretrain(run, data, method, 0, begin)
+    assert entry.info["status"] in ("ok", "collapsed")
+    losses = [moment["loss"] for moment in entry.info["history"] if moment["loss"] is not None]
+    assert losses
+    assert np.isfinite(losses).all()
+    first, last = (weights_hash(load_encoder(run, one, data)) for one in (begin, entry))
+    assert first != last
