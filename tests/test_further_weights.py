@@ -182,11 +182,11 @@ def flagged(value: Any) -> dict[str, str]:
     ("value", "found"),
     [
         ("DINOv2=w/dino.pth", {"DINOv2": "w/dino.pth"}),
-        ("w/dino.pth", {"dino": "w/dino.pth"}),
+        ("w/dinov2.pth", {"dinov2": "w/dinov2.pth"}),
         ("a=x.pth,b=y.safetensors", {"a": "x.pth", "b": "y.safetensors"}),
         ("pretrained", {"pretrained": "pretrained"}),
         ("ImageNet=pretrained", {"ImageNet": "pretrained"}),
-        ("w/lr=0.1/dino.pth", {"dino": "w/lr=0.1/dino.pth"}),
+        ("w/lr=0.1/dinov2.pth", {"dinov2": "w/lr=0.1/dinov2.pth"}),
         (["a=x.pth", "y.pth"], {"a": "x.pth", "y": "y.pth"}),
         ({"a": Path("x.pth")}, {"a": "x.pth"}),
     ],
