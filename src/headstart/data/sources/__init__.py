@@ -7,6 +7,7 @@ user's own, comes before the plain folder.
 from __future__ import annotations
 
 from headstart.data.sources.base import Source
+from headstart.extensions import Group
 from headstart.registry import Registry
 
 SOURCES: Registry[type[Source]] = Registry(
@@ -16,4 +17,5 @@ SOURCES: Registry[type[Source]] = Registry(
         "archive": "headstart.data.sources.archive:Archive",
         "manifest": "headstart.data.sources.manifest:Manifest",
     },
+    Group("headstart.sources", needs=("about", "accepts", "images")),
 )
