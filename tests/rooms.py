@@ -30,7 +30,7 @@ FLOORS = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The one place that may know each of these.
-ONLY = {"lightning": "engine", "captum": "attributions", "ray": "cluster"}
+ONLY = {"lightning": "engine", "captum": "attributions", "ray": "executors"}
 
 
 def modules() -> list[Path]:

@@ -665,6 +665,6 @@ def test_a_study_without_any_trained_arm_fails(
     code, stderr = main(tmp_path / "run")
     assert code == 1
     lost = "".join(line for line in stderr.splitlines() if line.startswith("Not judged: "))
-    assert "Supervised training" in lost, stderr
+    assert "Not judged: supervised." in lost, stderr
     assert "Traceback" not in stderr
     assert (tmp_path / "run" / "report.html").is_file()

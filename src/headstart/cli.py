@@ -123,7 +123,15 @@ def run(  # noqa: PLR0913 - the signature is the command line
     compile_: Compile = False,
     executor: Annotated[
         str | None,
-        typer.Option(help="serial (default), or processes: several encoders at once."),
+        typer.Option(help="serial (default), or several encoders at once: processes, or ray."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="With --executor ray: the cluster (auto: the one that runs here); without it, "
+            "one is started and stopped.",
+            envvar="RAY_ADDRESS",
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="With --executor processes: how many at once.")
@@ -159,6 +167,8 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "executor": executor,
         "workers": workers,
     }
+    if ray_address:
+        os.environ["RAY_ADDRESS"] = ray_address  # of this machine, not of the study
     return _run(study_of(preset, study, set_, flags), out, quiet=quiet, json=json)
 
 

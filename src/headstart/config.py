@@ -109,11 +109,12 @@ class Data(Frozen):
     """Where the images are and how they are parted."""
 
     unlabeled: Path | None = None
-    """A folder tree of images in any nesting, a .zip or .tar of one, or a CSV file with a column
-    `path`; without it only the labelled training images are pretrained on."""
+    """A folder tree of images in any nesting, a .zip or .tar of one, a CSV or Parquet file with
+    a column `path`, a Parquet file of images, a saved Hugging Face data set, or WebDataset shards
+    (`photos-{000..003}.tar`); without it only the labelled training images are pretrained on."""
     labeled: Path | None = None
-    """Class folders, with or without train/validation/test above them, a .zip or .tar of them, or a
-    CSV file with the columns `path` and `label`, perhaps `split` and `group`."""
+    """Class folders, with or without train/validation/test above them, a .zip or .tar of them,
+    or what `unlabeled` takes else, with `label`, perhaps `split` and `group`."""
     train_joins_pool: bool = True
     """Whether labelled training images (never validation or test) join the unlabelled pool."""
     split: tuple[Share, Share, Share] = (0.6, 0.2, 0.2)
@@ -323,9 +324,11 @@ class EngineSettings(Frozen):
     """Whether to use torch.compile."""
     executor: str = "serial"
     """Where the encoders of a study are trained and judged: ``serial``, one after the other here,
-    or ``processes``, several at once in processes of their own on this machine."""
+    ``processes``, several at once in processes of their own on this machine, or ``ray``, on a Ray
+    cluster: the one that the environment variable RAY_ADDRESS names, or one started here."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Processes at once; by default one a core. They share the cores unless ``threads`` is set."""
+    """Processes at once, or cores of a Ray cluster started here; by default one a core. Processes
+    share the cores unless ``threads`` is set."""
 
 
 class Study(Frozen):

@@ -261,9 +261,9 @@ def _seconds_an_image(encoder: torch.nn.Module, images: Images) -> float:
 
 
 def _makespan(seconds: Sequence[float], workers: int) -> float:
-    """Until the last of the tasks is done, each given to the worker that is free first."""
+    """Until the last of the tasks is done, the longest first, each to the worker free first."""
     busy = [0.0] * workers
-    for task in seconds:
+    for task in sorted(seconds, reverse=True):
         free = busy.index(min(busy))
         busy[free] += task
     return max(busy)

@@ -168,12 +168,14 @@ def branches(run: Run, data: Dataset) -> Grid:
         _begin(run, task)
     workers = study.engine.workers or usable_cores()
     executor = EXECUTORS[study.engine.executor](workers, run.tell)
-    done: list[Branch] = []
+    done: dict[Task, Branch] = {}
     run.tell.progress(WHOLE, 0, len(tasks))
-    for one in executor.map(Work(run, data), tasks):
-        done.append(one)
+    # The longest first, so that at the end no worker waits for one that began late.
+    ordered = sorted(tasks, key=lambda task: not is_pretrained(task.method))
+    for task, one in zip(ordered, executor.map(Work(run, data), ordered), strict=True):
+        done[task] = one
         run.tell.progress(WHOLE, len(done), len(tasks))
-    return Grid(tuple(done))
+    return Grid(tuple(done[task] for task in tasks))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import shutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 import examples
 import tiny_study
@@ -21,8 +25,10 @@ from headstart.data.cache import open_cache
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
 from headstart.data.sources import archive as archive_source
+from headstart.data.sources import parquet as parquet_source
 from headstart.data.sources.base import Place, Source
 from headstart.data.sources.folder import Folder, own_masks
+from headstart.data.sources.parquet import Parquet
 from headstart.stages.explain.objects import find_objects
 from headstart.stages.index import index
 
@@ -33,8 +39,28 @@ def tables_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SOURCES, "entries", dict(SOURCES.entries))
     examples.imported("image_table")
 
+    SOURCES.register("parquet of images")(ParquetOfImages)
 
-every = pytest.mark.parametrize("name", [*SOURCES, "table"])
+
+class ParquetOfImages(Parquet):
+    """The other kind of Parquet file, for the same trials: as Hugging Face writes it."""
+
+    def example(self, files: Sequence[Found], folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        rows = [
+            {
+                "image": {"bytes": Path(f.path).read_bytes(), "path": f.id.partition("/")[2]},
+                "label": f.label,
+                "split": f.split,
+                "group": f.group,
+            }
+            for f in files
+        ]
+        parquet.write_table(pa.Table.from_pylist(rows), folder / "x.parquet", row_group_size=5)
+        return folder / "x.parquet"
+
+
+every = pytest.mark.parametrize("name", [*SOURCES, "table", "parquet of images"])
 
 
 def noise(seed: int) -> bytes:
@@ -425,3 +451,176 @@ def test_a_picture_that_unpacks_to_too_much_is_never_read(
     assert len(small.read()) == 10
     with pytest.raises(ValueError, match="larger than"):
         bomb.read()
+
+
+# --- Parquet files and saved data sets -----------------------------------------------------------
+
+
+def listed(folder: Path, *rows: dict[str, object]) -> Path:
+    (folder / "1.png").write_bytes(noise(1))
+    parquet.write_table(pa.Table.from_pylist(list(rows)), folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([{"file": "1.png", "label": "a"}], "needs the column 'path', has 'file', 'label'"),
+        ([{"path": "1.png"}], "needs the column 'label', has 'path'"),
+        ([{"image": b"x"}], "needs the column 'label', has 'image'"),
+        ([{"path": "9.png", "label": "a"}], "row 1: no file '9.png'"),
+        ([{"path": "1.png", "label": None}], "row 1: no label"),
+        ([{"path": "1.png", "label": "a", "split": "trane"}], "row 1: unknown split 'trane'"),
+        ([{"path": "1.png", "label": "a"}] * 2, "row 2: '1.png' stands in row 1 already"),
+    ],
+)
+def test_a_mistake_in_a_parquet_file_is_one_line(
+    rows: list[dict[str, object]], told: str, tmp_path: Path
+) -> None:
+    path = listed(tmp_path, *rows)
+    with pytest.raises(StudyError) as caught:
+        find_labeled(path)
+    assert str(caught.value).startswith(f"--labeled {path}: {told}")
+
+
+def test_a_file_that_is_no_parquet_and_row_groups_that_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "y.parquet").write_bytes(b"no")
+    with pytest.raises(StudyError, match="not readable as Parquet"):
+        find_unlabeled(tmp_path / "y.parquet")
+    monkeypatch.setattr(parquet_source, "LARGEST_GROUP", 10)
+    with pytest.raises(StudyError, match="write the file with smaller ones"):
+        find_unlabeled(listed(tmp_path, {"image": noise(1)}))
+
+
+def test_without_pyarrow_the_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = listed(tmp_path, {"path": "1.png"})
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(StudyError, match=r"needs pyarrow.*pip install 'headstart\[hf\]'"):
+        find_unlabeled(path)
+
+
+def test_images_of_plain_bytes_are_numbered_and_read_in_any_order(tmp_path: Path) -> None:
+    rows = [{"image": noise(i)} for i in range(7)]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=3)
+    found = find_unlabeled(tmp_path / "x.parquet")
+    assert [f.id for f in found] == [f"unlabeled/{i:08d}" for i in range(7)]
+    for i in (6, 0, 3, 2, 5):
+        read = found[i].read
+        assert read is not None
+        assert read() == noise(i)
+
+
+def hugging_face(paths: Sequence[str | None]) -> datasets.Dataset:
+    label = datasets.ClassLabel(names=["cat", "dog"])
+    columns = datasets.Features(image=datasets.Image(), label=label)
+    rows = [
+        {"image": {"bytes": noise(i), "path": path}, "label": i % 2} for i, path in enumerate(paths)
+    ]
+    return datasets.Dataset.from_list(rows, features=columns)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["b.png", "a.png"], ["b.png", "a.png"]),
+        (["a.png", "a.png"], ["00000000", "00000001"]),
+        ([None, "a.png"], ["00000000", "00000001"]),
+    ],
+)
+def test_what_hugging_face_wrote_has_its_names_and_classes(
+    kind: str, paths: list[str | None], names: list[str], tmp_path: Path
+) -> None:
+    place = tmp_path / f"x.{kind}"
+    written = hugging_face(paths)
+    if kind == "parquet":
+        written.to_parquet(place)
+    else:
+        written.save_to_disk(place)
+    found = find_labeled(place)
+    assert [(f.id, f.label) for f in found] == [
+        (f"labeled/{name}", label) for name, label in zip(names, ("cat", "dog"), strict=True)
+    ]
+    assert [f.read() for f in found if f.read] == [noise(0), noise(1)]
+
+
+def test_a_saved_data_set_that_is_torn_or_has_no_images(tmp_path: Path) -> None:
+    hugging_face(["a.png"]).save_to_disk(tmp_path / "torn")
+    next((tmp_path / "torn").glob("*.arrow")).unlink()
+    with pytest.raises(StudyError, match="not readable as a saved Hugging Face data set"):
+        find_unlabeled(tmp_path / "torn")
+    datasets.Dataset.from_dict({"text": ["a"]}).save_to_disk(tmp_path / "text")
+    with pytest.raises(StudyError, match="needs the column 'image' with images, has 'text'"):
+        find_unlabeled(tmp_path / "text")
+    (tmp_path / "text" / "state.json").write_text("[]")
+    with pytest.raises(StudyError, match="not readable as a saved Hugging Face data set"):
+        find_unlabeled(tmp_path / "text")
+
+
+# --- shards --------------------------------------------------------------------------------------
+
+
+def sharded(folder: Path, *shards: dict[str, bytes]) -> Path:
+    for i, members in enumerate(shards):
+        with tarfile.open(folder / f"x-{i:02d}.tar", "w") as archive:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return folder / f"x-{{00..{len(shards) - 1:02d}}}.tar"
+
+
+def test_shards_give_labels_of_three_kinds_and_the_pool_needs_none(tmp_path: Path) -> None:
+    place = sharded(
+        tmp_path,
+        {"a/1.jpg": noise(1), "a/1.cls": b"0\n", "2.png": noise(2), "2.txt": b"dog"},
+        {"3.a.jpg": noise(3), "3.json": b'{"label": 5, "group": "anna"}'},
+    )
+    assert facts(find_labeled(place)) == [
+        ("labeled/2.png", "dog", "", ""),
+        ("labeled/3.a.jpg", "5", "", "anna"),
+        ("labeled/a/1.jpg", "0", "", ""),
+    ]
+    assert [f.read() for f in find_unlabeled(place) if f.read] == [noise(2), noise(3), noise(1)]
+    assert [f.id for f in find_unlabeled(sharded(tmp_path, {"1.jpg": b"x"}, {"1.jpg": b"x"}))] == [
+        "unlabeled/x-00/1.jpg",
+        "unlabeled/x-01/1.jpg",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"1.jpg": b"x"}, "'1' of x-00.tar: no label"),
+        ({"1.jpg": b"x", "1.json": b"[1]"}, "x-00.tar: '1.json' is no label"),
+        ({"1.jpg": b"x", "1.cls": b"\xff"}, "x-00.tar: '1.cls' is no label"),
+        ({"1.jpg": b"x", "1.png": b"x"}, "x-00.tar has two images '1'"),
+        ({"1.txt": b"x"}, "lists no images"),
+    ],
+)
+def test_a_mistake_in_shards_is_one_line(
+    members: dict[str, bytes], told: str, tmp_path: Path
+) -> None:
+    place = sharded(tmp_path, members)
+    with pytest.raises(StudyError) as caught:
+        find_labeled(place)
+    assert str(caught.value).startswith(f"--labeled {place}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("x-{00..01}.tar", "x-01.tar: not readable as a tar (no such file)"),
+        ("x-{5..1}.tar", "a range goes up"),
+        ("x-{0..999999999999}.tar", "a range goes up"),
+    ],
+)
+def test_shards_that_are_missing_or_too_many(name: str, told: str, tmp_path: Path) -> None:
+    sharded(tmp_path, {"1.jpg": b"x"})
+    with pytest.raises(StudyError) as caught:
+        find_unlabeled(tmp_path / name)
+    assert str(caught.value).startswith(f"--unlabeled {tmp_path / name}: {told}")

@@ -17,14 +17,15 @@ StudyFile = Annotated[
 Unlabeled = Annotated[
     Path | None,
     typer.Option(
-        help="Unlabelled images: a folder tree, a .zip or .tar, or a CSV file with a column 'path'."
+        help="Unlabelled images: a folder tree, a .zip or .tar, a CSV or Parquet file, a saved "
+        "Hugging Face data set, or WebDataset shards (name-{000..003}.tar)."
     ),
 ]
 Labeled = Annotated[
     Path | None,
     typer.Option(
         help="Images with classes: class folders, with or without train/validation/test above "
-        "them, or a CSV file with the columns path and label, perhaps split and group."
+        "them, or any other location that --unlabeled takes, with the labels in it."
     ),
 ]
 Groups = Annotated[

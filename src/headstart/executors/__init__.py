@@ -10,5 +10,6 @@ EXECUTORS: Registry[type[Executor]] = Registry(
     {
         "serial": "headstart.executors.serial:Serial",
         "processes": "headstart.executors.processes:Processes",
+        "ray": "headstart.executors.ray:Ray",
     },
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from headstart import interrupt
+from headstart.executors.base import R, T
 from headstart.runtime import run
 
 
@@ -43,16 +45,19 @@ def main() -> None:
         try:
             with interrupt.listening():
                 work, task = pickle.load(sys.stdin.buffer)  # noqa: S301 - from this very program
-                answer = work(task)
+                answer = answer_of(work, task)
         except interrupt.Interrupted as end:
             sys.exit(128 + end.number)
-        except Exception as error:  # noqa: BLE001 - the parent raises it again
-            answer = error
-        relay.say("answer", _picklable(answer))
+        relay.say("answer", answer)
 
 
-def _picklable(answer: Any) -> Any:
-    """The answer; of an error that cannot travel, its text."""
+def answer_of(work: Callable[[T], R], task: T) -> R | Exception:
+    """What the work gives or raises; of an error that cannot travel, its text."""
+    answer: R | Exception
+    try:
+        answer = work(task)
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
+        answer = error
     try:
         pickle.loads(pickle.dumps(answer))  # noqa: S301 - our own
     except Exception as error:  # noqa: BLE001 - whatever its class does when it is copied

@@ -16,6 +16,9 @@ SOURCES: Registry[type[Source]] = Registry(
         "folder": "headstart.data.sources.folder:Folder",
         "archive": "headstart.data.sources.archive:Archive",
         "manifest": "headstart.data.sources.manifest:Manifest",
+        "parquet": "headstart.data.sources.parquet:Parquet",
+        "saved": "headstart.data.sources.saved:Saved",
+        "shards": "headstart.data.sources.shards:Shards",
     },
     Group("headstart.sources", needs=("about", "accepts", "images")),
 )

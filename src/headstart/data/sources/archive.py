@@ -24,7 +24,7 @@ _NOT_THEIRS = ("__MACOSX",)
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
     """One file of an archive."""
 
     name: str
@@ -70,7 +70,7 @@ class Archive:
         return folder / "images.zip"
 
 
-def _found(place: Place, member: _Member, label: str, split: str) -> Found:
+def _found(place: Place, member: Member, label: str, split: str) -> Found:
     return Found(
         place.id(member.name),
         f"{place.path}/{printable(member.name)}",
@@ -81,15 +81,15 @@ def _found(place: Place, member: _Member, label: str, split: str) -> Found:
     )
 
 
-def _members(place: Place) -> dict[str, _Member]:
+def _members(place: Place) -> dict[str, Member]:
     """The images by name."""
     if place.path.name.lower().endswith(_COMPRESSED):
         raise StudyError(
             f"{place}: a compressed tar has to be read from its start for every image; unpack it, "
             "or make a .zip or a plain .tar of it"
         )
-    listed = _zipped if place.path.suffix.lower() == ".zip" else _tarred
-    members: dict[str, _Member] = {}
+    listed = _zipped if place.path.suffix.lower() == ".zip" else tarred
+    members: dict[str, Member] = {}
     try:
         for member in listed(place.path):
             if not _wanted(member.name):
@@ -112,7 +112,7 @@ def _wanted(name: str) -> bool:
     return not hidden and path.suffix.lower() in EXTENSIONS
 
 
-def _zipped(path: Path) -> Iterator[_Member]:
+def _zipped(path: Path) -> Iterator[Member]:
     """The files of a zip, which stays open for as long as one of them may be read."""
     archive = zipfile.ZipFile(path)
     for info in archive.infolist():
@@ -121,7 +121,7 @@ def _zipped(path: Path) -> Iterator[_Member]:
         if info.flag_bits & 1:
             raise RuntimeError("it is encrypted")
         read = partial(_unzipped, archive, info)
-        yield _Member(info.filename, info.file_size, info.CRC, read)
+        yield Member(info.filename, info.file_size, info.CRC, read)
 
 
 def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -129,7 +129,7 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return archive.read(info)
 
 
-def _tarred(path: Path) -> Iterator[_Member]:
+def tarred(path: Path) -> Iterator[Member]:
     """The files of a tar; only where each lies is kept."""
     changed = os.stat(path).st_mtime_ns
     with tarfile.open(path, "r:") as archive:
@@ -137,7 +137,7 @@ def _tarred(path: Path) -> Iterator[_Member]:
             if info.isreg() and not info.issparse():
                 name = info.name.removeprefix("./")
                 read = partial(_cut_out, path, info.offset_data, info.size)
-                yield _Member(name, info.size, changed + info.offset_data, read)
+                yield Member(name, info.size, changed + info.offset_data, read)
 
 
 def _cut_out(path: Path, start: int, size: int) -> bytes:

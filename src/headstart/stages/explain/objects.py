@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,7 +80,7 @@ def _images(run: Run, data: Dataset) -> Iterator[Found]:
     rows = (index.ids, index.paths, index.labels, index.splits)
     labeled = run.study.data.labeled
     inside = {}
-    if labeled is not None and not labeled.is_dir():  # a folder holds nothing but files
+    if labeled is not None and not all(map(os.path.isfile, index.paths.tolist())):
         inside = {found.id: found.read for found in find_labeled(labeled)}
     for identity, path, label, split in zip(*(row.tolist() for row in rows), strict=True):
         name = classes[label] if label >= 0 else ""
