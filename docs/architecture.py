@@ -52,6 +52,7 @@ PURPOSE = {
     "interrupt": "signals",
     "cores": "what a container allows",
     "registry": "named parts, listed unopened",
+    "extensions": "parts of installed packages",
 }
 VALUES = (
     ("index", "DatasetIndex"),

@@ -10,8 +10,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt", "registry", "cores"},
+    {"files", "interrupt", "cores"},
     {"types", "config"},
+    {"extensions"},
+    {"registry"},
     {"nn", "data"},
     {"methods", "attributions"},
     {"arms", "recipes", "stats"},

@@ -273,6 +273,7 @@ _OTHERS = (
     export.export,
     machine.bench,
     machine.presets,
+    machine.methods,
     machine.settings,
 )
 for _command in _OTHERS:

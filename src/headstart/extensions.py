@@ -59,7 +59,7 @@ class Extension:
         about = f"{self.kind} '{self.name}' of the package {self.origin}"
         try:
             part = load(self.place)
-        except Exception as error:  # noqa: BLE001 - whatever a module does while it is imported
+        except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise StudyError(
                 f"{about} cannot be loaded ({why}); update the package or uninstall it"

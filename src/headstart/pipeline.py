@@ -353,6 +353,8 @@ def opened(study: Study, out: Path, tell: Tell, earlier: Provenance | None = Non
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
             raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
+        if fault := ATTRIBUTIONS.fault(name):
+            raise StudyError(f"explain.attributions: {fault}")
     if study.engine.executor not in EXECUTORS:
         raise StudyError(f"engine.executor: {EXECUTORS.unknown(study.engine.executor)}")
     try:

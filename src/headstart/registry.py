@@ -50,6 +50,14 @@ class Registry(Mapping[str, T], Generic[T]):
         """The package's part of that name; None where the part is ours or registered by hand."""
         return None if name in self.entries else self._found[0].get(name)
 
+    def made_by(self, name: str) -> dict[str, str]:
+        """For the key of what a part computes: its package and version, nothing where it is ours.
+
+        Another version may compute something else under the same settings.
+        """
+        extension = self.extension(name)
+        return {"extension": extension.origin} if extension else {}
+
     def __getitem__(self, name: str) -> T:
         """The part.
 
@@ -70,12 +78,17 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def usable(self, name: str) -> T | None:
         """The part; None where there is none of that name or its package is broken."""
+        return self[name] if name in self and self.fault(name) is None else None
+
+    def fault(self, name: str) -> str | None:
+        """Why a part cannot be loaded, in one line; None where it can."""
         from headstart.config import StudyError
 
         try:
-            return self.get(name)
-        except StudyError:
-            return None
+            self[name]
+        except StudyError as error:
+            return str(error)
+        return None
 
     def whole(self) -> Iterator[str]:
         """The names of the parts that can be loaded: one broken package stops nobody else."""

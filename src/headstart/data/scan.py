@@ -36,11 +36,14 @@ def find_labeled(path: Path, exclude: Path | None = None) -> list[Found]:
 
 
 def _source(place: Place) -> Source:
-    sources = [source() for source in SOURCES.values()]
+    sources = [SOURCES[name]() for name in SOURCES.whole()]
     for source in reversed(sources):
         if source.accepts(place.path):
             return source
     if not place.path.exists():
         raise StudyError(f"{place}: no such folder or file")
+    faults = [fault for fault in map(SOURCES.fault, SOURCES) if fault]
+    if faults:  # it may be the one that would have read this
+        raise StudyError(f"{place}: no source reads it, and one is broken: {faults[0]}")
     known = " or ".join(source.about for source in sources)
     raise StudyError(f"{place}: is a file, not {known}")

@@ -1,0 +1,215 @@
+"""Parts of installed packages: found by their entry points, imported when used, refused in a line.
+
+The example package is installed into a folder of its own, and run by the command line from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tiny_study
+from headstart import extensions
+from headstart.attributions import ATTRIBUTIONS, title
+from headstart.commands.parts import part_lines
+from headstart.config import StudyError
+from headstart.data.scan import find_unlabeled
+from headstart.data.sources import SOURCES
+from headstart.extensions import Group
+from headstart.methods import METHODS
+from headstart.recipes import recipe_table
+from headstart.registry import Registry
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "headstart-example"
+OPEN = {"methods": METHODS, "attributions": ATTRIBUTIONS, "sources": SOURCES}
+
+Install = Callable[..., None]
+
+
+def forget() -> None:
+    """Look for installed packages anew."""
+    extensions._installed.cache_clear()
+    for registry in OPEN.values():
+        registry.__dict__.pop("_found", None)
+        registry._loaded.clear()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Packages made up on the spot: a module, and metadata with entry points."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+
+    def made(package: str, group: str, points: dict[str, str], module: str = "") -> None:
+        name = package.replace("-", "_")
+        (folder / f"{name}.py").write_text(module, encoding="utf8")
+        about = folder / f"{name}-1.2.dist-info"
+        about.mkdir()
+        about.joinpath("METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n", encoding="utf8"
+        )
+        lines = "\n".join(f"{part} = {place}" for part, place in points.items())
+        about.joinpath("entry_points.txt").write_text(f"[{group}]\n{lines}\n", encoding="utf8")
+        forget()
+
+    yield made
+    monkeypatch.undo()
+    forget()
+
+
+def test_a_part_is_listed_without_its_package_being_imported(install: Install) -> None:
+    install("good", "headstart.attributions", {"flat": "good:flat"}, "def flat(case): 'Flat.'")
+    assert list(ATTRIBUTIONS)[-1] == "flat"
+    assert "good" not in sys.modules
+    assert ATTRIBUTIONS["flat"] is sys.modules["good"].flat
+    assert ATTRIBUTIONS.made_by("flat") == {"extension": "good 1.2"}
+    assert ATTRIBUTIONS.made_by("saliency") == {}
+    assert "  flat: Flat. [good 1.2]" in part_lines()
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named"),
+        ("1 +", "SyntaxError"),
+        ("", "AttributeError"),
+        ("raise SystemError('not today')", "SystemError: not today"),
+        ("Mine = 3", "has no 'title'"),
+    ],
+)
+def test_a_broken_package_is_one_line_for_whoever_uses_it(
+    install: Install, module: str, why: str
+) -> None:
+    install("broken", "headstart.methods", {"mine": "broken:Mine"}, module)
+    with pytest.raises(StudyError, match=re.escape(why)) as told:
+        tiny_study.study(methods={"mine": {}})
+    assert "method 'mine' of the package broken 1.2" in str(told.value)
+    assert "\n" not in str(told.value)
+    assert tiny_study.study(only=["simclr"]).methods.keys() == {"simclr"}
+    assert {name.split(".")[1] for name, _, _ in recipe_table()} == set(METHODS) - {"mine"}
+    assert any(why in line and line.endswith("[broken 1.2]") for line in part_lines())
+    sys.modules.pop("broken", None)
+
+
+def test_a_broken_attribution_leaves_a_name_to_print(install: Install) -> None:
+    install("broken", "headstart.attributions", {"mine_too": "broken:mine"})
+    assert title("mine_too") == "mine too"
+
+
+def test_a_broken_source_is_named_where_it_may_be_missed(install: Install, tmp_path: Path) -> None:
+    install("broken", "headstart.sources", {"mine": "broken:Mine"})
+    file = tmp_path / "photos.mine"
+    file.write_bytes(b"mine")
+    with pytest.raises(StudyError, match=r"photos.mine: no source reads it.*package broken 1.2"):
+        find_unlabeled(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("simclr", "the name is taken"), ("random", "the name is taken"), ("a/b", "a name has")],
+)
+def test_a_name_that_cannot_be_given_is_refused(install: Install, name: str, why: str) -> None:
+    install("greedy", "headstart.methods", {name: "greedy:Mine"}, "Mine = 1")
+    assert [refused.extension.name for refused in METHODS.refused] == [name]
+    assert METHODS["simclr"].title == "SimCLR"
+    assert METHODS.get("random") is None
+    assert any(line.startswith(f"  {name}: not taken, as {why}") for line in part_lines())
+    assert "greedy" not in sys.modules
+
+
+def test_of_two_packages_with_one_name_neither_gets_it(install: Install) -> None:
+    install("one", "headstart.methods", {"mine": "one:Mine"})
+    install("two", "headstart.methods", {"mine": "two:Mine"})
+    assert "mine" not in METHODS
+    assert [refused.why for refused in METHODS.refused] == [
+        "two 1.2 brings one of the same name",
+        "one 1.2 brings one of the same name",
+    ]
+
+
+def test_a_name_of_a_package_cannot_be_registered_again(install: Install) -> None:
+    install("good", "headstart.methods", {"mine": "good:Mine"})
+    for name in ("mine", "random"):
+        with pytest.raises(ValueError, match=f"already a method called '{name}'"):
+            METHODS.register(name)(object)
+
+
+def test_a_closed_registry_asks_for_nothing(install: Install) -> None:
+    install("good", "headstart.parts", {"mine": "good:Mine"}, "Mine = 1")
+    assert list(Registry("part", {"one": 1})) == ["one"]
+    assert list(Registry("part", {"one": 1}, Group("headstart.parts", ()))) == ["one", "mine"]
+
+
+# --- the example ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example package in it, built and installed without a network."""
+    folder = tmp_path_factory.mktemp("example")
+    alone = ("--no-deps", "--no-build-isolation", "--no-index", "--target", folder / "site")
+    command("-m", "pip", "install", "--quiet", "--disable-pip-version-check", *alone, EXAMPLE)
+    return folder / "site"
+
+
+def command(*words: object, paths: tuple[Path, ...] = ()) -> str:
+    """A Python of its own, which finds ``headstart`` and whatever lies in ``paths``."""
+    found = os.pathsep.join(map(str, (*paths, ROOT / "src")))
+    done = subprocess.run(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_example_runs_by_the_command_line(site: Path, bags: Path, tmp_path: Path) -> None:
+    assert "[headstart-example 0.1.0]" in command("-m", "headstart", "methods", paths=(site,))
+    study = tmp_path / "study.yaml"
+    small = {**tiny_study.settings(bags), "methods": {"spectral": {"dim": 32}}}
+    small["classify"]["protocols"] = ["linear"]
+    study.write_text(json.dumps({**small, "explain": {"images": 0}}), encoding="utf8")
+    ran = ("-m", "headstart", "run", study, "--seeds", "0", "--out", tmp_path / "run", "--json")
+    results = json.loads(Path(command(*ran, paths=(site,)).strip()).read_text(encoding="utf8"))
+    assert [(row["method"], row["status"]) for row in results["pretraining"]] == [
+        ("spectral", "ok")
+    ]
+    assert results["provenance"]["versions"]["headstart-example"] == "0.1.0"
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
+    assert "Spectral" in page
+
+
+def test_the_examples_loss_is_the_papers(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against sums written out, pair by pair."""
+    monkeypatch.syspath_prepend(str(site))
+    from headstart_example import Spectral, spectral
+
+    z1, z2 = np.random.default_rng(0).normal(size=(2, 5, 3))
+    together = [sum(z1[i, d] * z2[i, d] for d in range(3)) for i in range(5)]
+    apart = [
+        sum(z1[i, d] * z2[j, d] for d in range(3)) ** 2
+        for i in range(5)
+        for j in range(5)
+        if i != j
+    ]
+    expected = -2 * sum(together) / 5 + sum(apart) / 20
+    assert spectral(torch.tensor(z1), torch.tensor(z2)).item() == pytest.approx(expected, rel=1e-9)
+    method = Spectral(tiny_study.small_encoder(), 10, dim=4, radius=0.7)
+    shortened = method._within(torch.tensor([[3.0, 4.0], [0.3, 0.4]]))
+    assert shortened.norm(dim=1).tolist() == pytest.approx([0.7, 0.5])
+    constant = torch.full((6, 2), 0.7 / 2**0.5)
+    assert spectral(constant, constant).item() == pytest.approx(method.loss_floor(6), abs=1e-6)
