@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt", "cores"},
+    {"files", "interrupt", "cores", "ranks"},
     {"types", "config"},
     {"extensions"},
     {"registry"},
@@ -24,7 +24,7 @@ FLOORS = (
     {"stages", "executors"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
-    {"cluster", "terminal", "faults", "finished", "features"},
+    {"cluster", "terminal", "faults", "launcher", "finished", "features"},
     {"api"},
     {"commands"},
     {"cli"},

@@ -55,7 +55,7 @@ class Spectral(Method):
 
 
 def spectral(z1: Tensor, z2: Tensor) -> Tensor:
-    """The loss for outputs (B, D) of two views of the same B ≥ 2 images: a scalar ≥ −2·mean |z|²."""
+    """The loss for outputs (B, D) of two views of the same B ≥ 2 images: a scalar."""
     with torch.autocast(z1.device.type, enabled=False):
         products = z1 @ z2.T
     apart = ~torch.eye(len(products), dtype=torch.bool, device=products.device)
