@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,12 +24,14 @@ from headstart import extensions
 from headstart.attributions import ATTRIBUTIONS, title
 from headstart.commands.parts import part_lines
 from headstart.config import StudyError
+from headstart.data.cache import identity
 from headstart.data.scan import find_unlabeled
 from headstart.data.sources import SOURCES
 from headstart.extensions import Group
 from headstart.methods import METHODS
-from headstart.recipes import recipe_table
+from headstart.recipes import recipe_table, resolve_recipe
 from headstart.registry import Registry
+from headstart.stages.pretrain.job import Job
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "headstart-example"
@@ -54,6 +58,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def made(package: str, group: str, points: dict[str, str], module: str = "") -> None:
         name = package.replace("-", "_")
         (folder / f"{name}.py").write_text(module, encoding="utf8")
+        sys.modules.pop(name, None)  # of another test
         about = folder / f"{name}-1.2.dist-info"
         about.mkdir()
         about.joinpath("METADATA").write_text(
@@ -99,7 +104,32 @@ def test_a_broken_package_is_one_line_for_whoever_uses_it(
     assert tiny_study.study(only=["simclr"]).methods.keys() == {"simclr"}
     assert {name.split(".")[1] for name, _, _ in recipe_table()} == set(METHODS) - {"mine"}
     assert any(why in line and line.endswith("[broken 1.2]") for line in part_lines())
-    sys.modules.pop("broken", None)
+
+
+def test_the_version_is_in_the_keys_of_what_a_part_computes(
+    install: Install, tmp_path: Path
+) -> None:
+    module = "from headstart.methods.simsiam import SimSiam as Mine"
+    install("good", "headstart.methods", {"mine": "good:Mine"}, module)
+    run = tiny_study.open_run(tiny_study.study(only=["simsiam"]), tmp_path / "run")
+    data = tiny_study.made_data(run, 8)
+    keys = {
+        name: Job(run, data, name, 0, resolve_recipe(run.study, "simsiam"), data.pool(True))
+        for name in ("mine", "simsiam")
+    }
+    assert keys["mine"].settings()["extension"] == "good 1.2"
+    assert "extension" not in keys["simsiam"].settings()
+
+
+def test_the_version_of_a_source_is_in_the_key_of_its_images(install: Install, bags: Path) -> None:
+    place = bags / "unlabeled"
+    plain = find_unlabeled(place)
+    module = "from headstart.data.sources.folder import Folder as Mine"
+    install("good", "headstart.sources", {"mine": "good:Mine"}, module)
+    read = find_unlabeled(place)
+    assert {file.reader for file in read} == {"good 1.2"}
+    assert [file.id for file in read] == [file.id for file in plain]
+    assert identity(read) != identity(plain)
 
 
 def test_a_broken_attribution_leaves_a_name_to_print(install: Install) -> None:
@@ -177,20 +207,54 @@ def command(*words: object, paths: tuple[Path, ...] = ()) -> str:
     return done.stdout
 
 
-def test_the_example_runs_by_the_command_line(site: Path, bags: Path, tmp_path: Path) -> None:
-    assert "[headstart-example 0.1.0]" in command("-m", "headstart", "methods", paths=(site,))
-    study = tmp_path / "study.yaml"
+def run_example(site: Path, bags: Path, home: Path) -> dict[str, Any]:
+    """A tiny study of the example's parts alone; what ``results.json`` holds."""
     small = {**tiny_study.settings(bags), "methods": {"spectral": {"dim": 32}}}
     small["classify"]["protocols"] = ["linear"]
-    study.write_text(json.dumps({**small, "explain": {"images": 0}}), encoding="utf8")
-    ran = ("-m", "headstart", "run", study, "--seeds", "0", "--out", tmp_path / "run", "--json")
-    results = json.loads(Path(command(*ran, paths=(site,)).strip()).read_text(encoding="utf8"))
+    small["explain"] |= {"attributions": ["gradient_times_input"], "faithfulness_images": 0}
+    (home / "study.yaml").write_text(json.dumps(small), encoding="utf8")
+    ran = ("-m", "headstart", "run", home / "study.yaml", "--seeds", "0", "--out", home / "run")
+    results = command(*ran, "--json", paths=(site,)).strip()
+    found: dict[str, Any] = json.loads(Path(results).read_text(encoding="utf8"))
+    return found
+
+
+def test_the_example_runs_by_the_command_line(site: Path, bags: Path, tmp_path: Path) -> None:
+    listed = command("-m", "headstart", "methods", paths=(site,))
+    assert listed.count("[headstart-example 0.1.0]") == 2
+    results = run_example(site, bags, tmp_path)
     assert [(row["method"], row["status"]) for row in results["pretraining"]] == [
         ("spectral", "ok")
     ]
+    assert {row["attribution"] for row in results["attribution_similarity"]} == {
+        "gradient_times_input"
+    }
     assert results["provenance"]["versions"]["headstart-example"] == "0.1.0"
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
     assert "Spectral" in page
+    assert "Gradient × input" in page
+
+
+@pytest.mark.slow
+def test_another_version_of_a_package_computes_anew(site: Path, bags: Path, tmp_path: Path) -> None:
+    """Twice the same version finds everything; another one only what is not the package's."""
+    again = shutil.copytree(site, tmp_path / "site")
+    made = {}
+    for version in ("0.1.0", "0.1.0", "0.2.0"):
+        about = next(again.glob("headstart_example-*.dist-info"))
+        text = (about / "METADATA").read_text(encoding="utf8")
+        changed = re.sub("Version: 0.*", f"Version: {version}", text)
+        (about / "METADATA").write_text(changed, encoding="utf8")
+        about.rename(again / f"headstart_example-{version}.dist-info")
+        run_example(again, bags, tmp_path)
+        folders = {path.parent.name for path in (tmp_path / "run").glob("*/*/done.json")}
+        made.setdefault(version, []).append(folders)
+    assert made["0.1.0"][0] == made["0.1.0"][1]
+    new = made["0.2.0"][0] - made["0.1.0"][0]
+    old = made["0.1.0"][0]
+    assert {name.rpartition("-")[0] for name in new} & {"spectral-seed0"}
+    assert not [name for name in new if name.startswith("start")]
+    assert {name for name in old if name.startswith("spectral-seed0-")}
 
 
 def test_the_examples_loss_is_the_papers(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The spectral contrastive loss: HaoChen, Wei, Gaidon, Ma 2021 (arXiv 2106.04156), equation 6."""
+"""A method and an attribution for headstart; ``pyproject.toml`` tells headstart of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headstart.attributions import Case, Maps, shown_as
 from headstart.config import Count, Optim, Positive, Recipe
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
@@ -15,7 +16,10 @@ from headstart.nn.heads import mlp
 
 
 class Spectral(Method):
-    """Views of one image have a large inner product, those of two images are at right angles."""
+    """Views of one image have a large inner product, those of two images are at right angles.
+
+    The spectral contrastive loss, equation 6 of the paper.
+    """
 
     title = "Spectral"
     paper = "HaoChen, Wei, Gaidon, Ma 2021, arXiv 2106.04156"
@@ -60,3 +64,10 @@ def spectral(z1: Tensor, z2: Tensor) -> Tensor:
         products = z1 @ z2.T
     apart = ~torch.eye(len(products), dtype=torch.bool, device=products.device)
     return products[apart].square().mean() - 2 * products.diagonal().mean()
+
+
+@shown_as("Gradient × input", signed=True)
+def gradient_times_input(case: Case) -> Maps:
+    """x · ∂z_c/∂x, summed over channels (B, H, W). Shrikumar et al. 2016 (arXiv 1605.01713)."""
+    maps = (case.x * case.gradients(case.x, case.target)).sum(dim=1)
+    return Maps(maps, torch.ones(len(maps), dtype=torch.bool, device=maps.device))
