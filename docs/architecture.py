@@ -34,6 +34,7 @@ PURPOSE = {
     "features": "an encoder for scikit-learn",
     "stages": "one file or folder a verb",
     "executors": "where cells are computed",
+    "trackers": "curves and answers sent on",
     "runtime": "what the verbs share",
     "engine": "training loop; knows Fabric",
     "store": "artifacts by what made them",

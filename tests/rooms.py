@@ -21,7 +21,7 @@ FLOORS = (
     {"reporting"},
     {"engine", "store"},
     {"runtime"},
-    {"stages", "executors"},
+    {"stages", "executors", "trackers"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
     {"cluster", "terminal", "faults", "launcher", "finished", "features"},
@@ -33,6 +33,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The one place that may know each of these.
 ONLY = {"lightning": "engine", "captum": "attributions", "ray": "executors"}
+ONLY |= dict.fromkeys(("tensorboard", "mlflow", "wandb"), "trackers")
 
 
 def modules() -> list[Path]:

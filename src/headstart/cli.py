@@ -35,6 +35,7 @@ from headstart.commands.options import (
 )
 from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
+from headstart.trackers import TRACKERS
 
 if TYPE_CHECKING:
     from headstart.arms import Arm
@@ -138,6 +139,13 @@ def run(  # noqa: PLR0913 - the signature is the command line
     workers: Annotated[
         int | None, typer.Option(help="With --executor processes: how many at once.")
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Who is told of curves, scores and verdicts: {', '.join(TRACKERS)}, with commas "
+            "(default: tensorboard, in the run folder), or none.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -169,6 +177,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "compile": compile_ or None,
         "executor": executor,
         "workers": workers,
+        "track": track,
     }
     if ray_address:
         os.environ["RAY_ADDRESS"] = ray_address  # of this machine, not of the study

@@ -32,6 +32,7 @@ from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.results import Provenance
 from headstart.runtime import run as runtime
+from headstart.runtime.curves import tell_moments
 from headstart.runtime.run import (
     Branch,
     Cell,
@@ -66,6 +67,7 @@ from headstart.stages.pretrain import (
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked, write_json
+from headstart.trackers.tracking import tracking
 
 NOTE = "study.json"
 WHOLE = "encoders with their classifiers"
@@ -93,9 +95,15 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
             "torchrun, not from Python"
         )
     begun = time.time()
-    with opened(study, out, tell or Silence()) as run:
+    with (
+        opened(study, out, tell or Silence()) as run,
+        tracking(study, out, run.tell) as tracked,
+    ):
+        run = replace(run, tell=tracked)
         note(run, command)
-        return _whole(run, Asked(command, begun))
+        outcome = _whole(run, Asked(command, begun))
+        tracked.answer(outcome.results, (outcome.report_path, outcome.results_path))
+        return outcome
 
 
 def help_study(study: Study, out: Path) -> None:
@@ -131,6 +139,9 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     left = todo(run, data)
     _tell_cost(run, data, left)
     grid = branches(run if left else replace(run, tell=Silence()), data)
+    for one in grid.branches:  # what was finished before, and what a tracker missed
+        if one.encoder:
+            tell_moments(run.tell, one.method, one.seed, one.encoder.info.get("history", ()))
     review_lookalikes(run, data, grid)
     return answer(run, data, grid, objects, asked)
 

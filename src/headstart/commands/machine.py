@@ -77,7 +77,7 @@ def presets() -> None:
 
 
 def methods() -> None:
-    """List the methods, attributions and sources there are, what each does, and who brings it."""
+    """List methods, attributions, sources and trackers: what each does, and who brings it."""
     from headstart.commands.parts import part_lines
 
     for line in part_lines():

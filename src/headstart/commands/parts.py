@@ -11,11 +11,13 @@ from headstart.attributions import ATTRIBUTIONS
 from headstart.data.sources import SOURCES
 from headstart.methods import METHODS
 from headstart.registry import Registry
+from headstart.trackers import TRACKERS
 
 OPEN: dict[str, Registry[Any]] = {
     "Methods (--methods)": METHODS,
     "Attributions (headstart explain --attributions)": ATTRIBUTIONS,
     "Sources of images (--unlabeled, --labeled)": SOURCES,
+    "Trackers (--track)": TRACKERS,
 }
 """The registries that packages may bring parts for, by what a reader calls them."""
 
