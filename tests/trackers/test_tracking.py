@@ -132,6 +132,7 @@ def test_a_study_tells_all_there_is_once(
     )
 
 
+@pytest.mark.slow
 def test_another_executor_tells_the_same(
     bags: Path, tmp_path: Path, listener: type[Listener]
 ) -> None:

@@ -15,6 +15,9 @@ QUIET: dict[str, Any] = {
     "console": "off",
     "disable_code": True,
     "disable_git": True,
+    "host": "headstart",  # in place of the name of the machine
+    "finish_timeout": 60,  # at the end of the process too, where a lost server would hold it
+    "finish_timeout_raises": True,
     "init_timeout": 30,
     "silent": True,
     "x_disable_machine_info": True,
@@ -22,7 +25,8 @@ QUIET: dict[str, Any] = {
     "x_disable_stats": True,
     "x_save_requirements": False,
 }
-"""Nothing is sent but what is told here: no output, code, commit, machine or list of packages."""
+"""Nothing is sent but what is told here: no output, code, commit, machine or list of packages; and
+a server that is gone is not waited for for ever."""
 _CODES = {"finished": 0, "stopped": 130, "failed": 1}
 
 
