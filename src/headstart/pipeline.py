@@ -44,6 +44,7 @@ from headstart.runtime.run import (
     Silence,
     Tell,
 )
+from headstart.stages.cards import write_cards
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
 from headstart.stages.evaluate import evaluate
@@ -184,7 +185,9 @@ def answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: 
     copy_lists(run, data)
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, explained, compared, gates)
-    return report(run, data, grid, answers, asked)
+    outcome = report(run, data, grid, answers, asked)
+    write_cards(run, grid, outcome.results)
+    return outcome
 
 
 def check_study(study: Study, out: Path, tell: Tell | None = None) -> tuple[DataCard, Path]:

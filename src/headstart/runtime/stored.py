@@ -54,12 +54,6 @@ class Stored:
         return int(self.results.study["encoder"]["image_size"])
 
     @property
-    def side(self) -> int:
-        """Side of the square that its run keeps a whole picture as, in pixels."""
-        factor: float = self.results.study["data"]["cache_factor"]
-        return round(self.image_size * factor)
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """The classes of the run, in the order of a classifier's logits."""
         return tuple(one.name for one in self.results.data.classes)
