@@ -32,10 +32,17 @@ from headstart.methods import METHODS
 from headstart.recipes import recipe_table, resolve_recipe
 from headstart.registry import Registry
 from headstart.stages.pretrain.job import Job
+from headstart.trackers import TRACKERS
+from headstart.trackers.tracking import tracking
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "headstart-example"
-OPEN = {"methods": METHODS, "attributions": ATTRIBUTIONS, "sources": SOURCES}
+OPEN = {
+    "methods": METHODS,
+    "attributions": ATTRIBUTIONS,
+    "sources": SOURCES,
+    "trackers": TRACKERS,
+}
 
 Install = Callable[..., None]
 
@@ -130,6 +137,27 @@ def test_the_version_of_a_source_is_in_the_key_of_its_images(install: Install, b
     assert {file.reader for file in read} == {"good 1.2"}
     assert [file.id for file in read] == [file.id for file in plain]
     assert identity(read) != identity(plain)
+
+
+TRACKER = """
+class Mine:
+    def __init__(self, tracked):
+        self.place, self.known = "here", False
+    def curves(self, points): print("curves", *[point.step for point in points])
+    def answer(self, answer): pass
+    def close(self, ending): print(ending)
+"""
+
+
+def test_a_package_may_bring_a_tracker(
+    install: Install, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("good", "headstart.trackers", {"mine": "good:Mine"}, TRACKER)
+    tell = tiny_study.Spoken()
+    with tracking(tiny_study.study(engine={"track": "mine"}), tmp_path, tell) as told:
+        told.curve("pretrain/x", 7, {"loss": 1.0})
+    assert tell.lines == ["--track mine: here"]
+    assert capsys.readouterr().out == "curves 7\nfinished\n"
 
 
 def test_a_broken_attribution_leaves_a_name_to_print(install: Install) -> None:

@@ -17,5 +17,5 @@ TRACKERS: Registry[type[Tracker]] = Registry(
         "mlflow": "headstart.trackers.mlflow:MLflow",
         "wandb": "headstart.trackers.wandb:WeightsAndBiases",
     },
-    Group("headstart.trackers", needs=("place", "known", "curves", "answer", "close")),
+    Group("headstart.trackers", needs=("curves", "answer", "close")),
 )
