@@ -68,7 +68,7 @@ def test_a_study_of_nothing_but_new_parts(bags: Path, tmp_path: Path) -> None:
     for shown in ("Alignment &amp; uniformity", "Gradient × input", 'id="slowest"'):
         assert shown in page
     assert any(line.endswith(" done") for line in tell.lines)
-    told = [json.loads(line) for line in (tmp_path / "run" / "told.jsonl").open(encoding="utf8")]
+    told = list(map(json.loads, (tmp_path / "run" / "told.jsonl").read_text("utf8").splitlines()))
     (trained,) = outcome.results.pretraining
     losses = [row["values"]["loss"] for row in told if "uniformity" in row.get("series", "")]
     assert losses == [moment.loss for moment in trained.history]

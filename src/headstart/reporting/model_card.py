@@ -277,11 +277,11 @@ def _comparisons(results: Results, source: Source) -> Iterator[Comparison]:
 def _made_with(results: Results, card: Card) -> Iterator[str]:
     trained = {"headstart": results.provenance.headstart, **results.provenance.versions}
     names = sorted({*trained, *card.versions})
-    head, rows = ("library", "trained with"), [(n, trained.get(n) or words.NONE) for n in names]
-    if card.versions:
-        head = (*head, "exported with")
-        rows = [(*row, card.versions.get(row[0], words.NONE)) for row in rows]
-    yield _table(head, rows)
+    columns = {"trained with": trained} | (
+        {"exported with": card.versions} if card.versions else {}
+    )
+    rows = [(n, *(made.get(n) or words.NONE for made in columns.values())) for n in names]
+    yield _table(("library", *columns), rows)
     held = [f"`{_code(name)}` ({key})" for name, key in card.source.artifacts.items()]
     yield f"Artifacts of the run, each with the hash of its content: {'; '.join(held)}." * bool(
         held
