@@ -19,6 +19,7 @@ METHODS: Registry[type[Method]] = Registry(
         "byol": "headstart.methods.byol:BYOL",
         "vicreg": "headstart.methods.vicreg:VICReg",
         "barlow_twins": "headstart.methods.barlow_twins:BarlowTwins",
+        "dino": "headstart.methods.dino:DINO",
     },
     Group(
         "headstart.methods",
