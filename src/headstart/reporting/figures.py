@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.arms import BASELINE, MAJORITY, PROTOCOLS, method_title
 from headstart.files import write_bytes
-from headstart.reporting import answer_chart, tables, words
+from headstart.reporting import answer_chart, feature_chart, tables, words
 from headstart.reporting.marks import (
     BAND,
     INK,
@@ -173,9 +173,24 @@ def confusion_matrices(results: Results) -> Chart | None:
         return None
     if len(classes) > LARGEST_MATRIX:
         return _confusions(results, arms, words.shortened(classes, 24))
-    panels = [_matrix(arm, words.shortened(classes, 20)) for arm in arms]
+    size = max(24, min(48, 400 // len(classes)))
+    panels = [_matrix(arm, words.shortened(classes, 20), size) for arm in arms]
     columns = 2 if len(classes) <= 12 else 1
     return styled(alt.concat(*panels, columns=columns, spacing=24).resolve_scale(color="shared"))
+
+
+def other_matrices(results: Results) -> Chart | None:
+    """The matrices of all arms that ``confusion_matrices`` leaves out, small."""
+    import altair as alt
+
+    classes = [entry.name for entry in results.data.classes]
+    arms = tables.other_arms(results)
+    if not arms or not 2 <= len(classes) <= LARGEST_MATRIX:
+        return None
+    size = max(15, min(32, 230 // len(classes)))
+    panels = [_matrix(arm, words.shortened(classes, 14), size) for arm in arms]
+    joined = alt.concat(*panels, columns=3 if len(classes) <= 12 else 2, spacing=12)
+    return styled(joined.resolve_scale(color="shared"))
 
 
 def per_class_recall(results: Results) -> Chart | None:
@@ -255,7 +270,9 @@ FIGURES: Mapping[str, Callable[[Results], Chart | None]] = {
     "differences": differences,
     "seeds": seeds,
     "confusion_matrices": confusion_matrices,
+    "other_matrices": other_matrices,
     "per_class_recall": per_class_recall,
+    "feature_maps": feature_chart.feature_maps,
     "pretraining_health": pretraining_health,
 }
 
@@ -424,10 +441,12 @@ def _forest_row(entry: Comparison) -> dict[str, Any]:
     }
 
 
-def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
+def _matrix(
+    arm: tables.ArmSummary, classes: Sequence[str], size: int
+) -> alt.LayerChart | alt.FacetChart:
+    """A square a cell, ``size`` pixels wide."""
     import altair as alt
 
-    size = max(24, min(48, 400 // len(classes)))
     base = alt.Chart(data(_cells(arm, classes))).encode(
         x=alt.X("predicted:N", sort=classes, axis=name_axis(labelAngle=-45)),
         y=alt.Y("true:N", sort=classes, axis=name_axis()),
@@ -443,7 +462,7 @@ def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | 
     )
     counts = (
         base.transform_filter("datum.n > 0")
-        .mark_text(fontSize=11 if size > 28 else 9.5)
+        .mark_text(fontSize=11 if size > 28 else 9.5 if size > 20 else 7.5)
         .encode(
             text="n:Q",
             color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(ON_LIGHT)),

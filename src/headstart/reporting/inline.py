@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 160  # pixels; the gallery shows pictures at most 120 wide
 LIGHT_ENOUGH = 6_000  # bytes; a picture below this is embedded as it is
-ROOM = 2_800_000  # letters of data addresses on one page
+ROOM = 2_300_000  # letters of data addresses in the gallery
 SAMPLE = 24  # pictures that tell how large the others will be
 GROWS, SHRINKS = 1.25, 0.85  # beyond these a figure stops growing, and scrolls
 
@@ -101,6 +101,37 @@ def picture_uri(run: Path, relative: str, finish: Finish = FINEST) -> str | None
     except Image.DecompressionBombError:
         return None
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Small pictures on a sheet: the side of each in pixels, and how many stand in a row."""
+
+    side: int
+    columns: int
+
+
+def sheet_uri(run: Path, pictures: Sequence[str], tile: Tile) -> str | None:
+    """All pictures on one sheet, row by row, as a ``data:`` address; ``None`` without any.
+
+    One sheet weighs far less than as many files. A picture that cannot be shown leaves a gap.
+    """
+    from PIL import Image
+
+    uris = [picture_uri(run, one) for one in pictures]
+    if not any(uris):
+        return None
+    rows = -(-len(uris) // tile.columns)
+    sheet = Image.new("RGB", (tile.side * tile.columns, tile.side * rows), "white")
+    for i, uri in enumerate(uris):
+        if uri:
+            content = base64.b64decode(uri.partition(",")[2])
+            with Image.open(io.BytesIO(content)) as picture:
+                small = picture.convert("RGB").resize((tile.side, tile.side))
+            sheet.paste(small, (i % tile.columns * tile.side, i // tile.columns * tile.side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "WEBP", quality=50, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _light(content: bytes, finish: Finish) -> tuple[str, bytes]:
