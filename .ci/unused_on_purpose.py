@@ -12,6 +12,7 @@ _.__dir__
 
 # PyTorch calls it when a network is called.
 _.forward
+types  # given to every function mode
 
 _.example  # a source shows one of its kind: the contract tests and those of plug-ins ask for it
 _.tiny  # a method's smallest settings: part of what a plug-in offers, for trials of it

@@ -25,6 +25,7 @@ PURPOSE = {
     "plugins": "add a part of your own",
     "terminal": "progress for a person",
     "faults": "a machine's faults in one line",
+    "launcher": "several processes for a run",
     "finished": "asking a run folder later",
     "cost": "what a study will take",
     "pipeline": "READ FIRST: the verbs in order",
@@ -51,6 +52,7 @@ PURPOSE = {
     "files": "whole files or none",
     "interrupt": "signals",
     "cores": "what a container allows",
+    "ranks": "processes that train together",
     "registry": "named parts, listed unopened",
 }
 VALUES = (

@@ -27,6 +27,18 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def joint_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the ranks of groups of 1, 2 and 4 processes end with: see ``joint_job.py``."""
+    from joint_table import TASKS, run_jobs
+
+    folder = tmp_path_factory.mktemp("joint")
+    norms = [f"normalise:{n}" for n in (1, 2, 4)]
+    resumed = ["whole:1", "stop:4", "resume:1", "resume:2"]
+    run_jobs(folder, [*TASKS, *norms, *resumed, "study:1", "study:2"])
+    return folder
+
+
+@pytest.fixture(scope="session")
 def finished_study(bags: Path) -> Study:
     """What ``finished`` was asked: every method at two label fractions, with masks."""
     import tiny_study

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt", "registry", "cores"},
+    {"files", "interrupt", "registry", "cores", "ranks"},
     {"types", "config"},
     {"nn", "data"},
     {"methods", "attributions"},
@@ -22,7 +22,7 @@ FLOORS = (
     {"stages", "executors"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
-    {"cluster", "terminal", "faults", "finished", "features"},
+    {"cluster", "terminal", "faults", "launcher", "finished", "features"},
     {"api"},
     {"commands"},
     {"cli"},

@@ -40,7 +40,9 @@ def run(
         progress: whether to say on stderr how far it is.
         settings: flags of the command line with underscores (``unlabeled=``, ``labeled=``,
             ``methods=["simclr"]``, ``seeds=[0, 1]``, ``label_fractions=``, ``epochs=`` …), or
-            groups of the study file (``pretrain={"epochs": 200}``).
+            groups of the study file (``pretrain={"epochs": 200}``). ``unlabeled=`` and ``labeled=``
+            take data sets too, a ``torch.utils.data.Dataset`` or ``datasets.Dataset``: see
+            ``headstart.data.given``. They are laid down as files in ``out/given``.
 
     Returns:
         The results, as ``load_results(out)`` gives them.
@@ -50,6 +52,7 @@ def run(
     """
     from headstart.pipeline import run_study
 
+    settings = _with_files(settings, Path(out) / "given")
     asked = compose_study(preset, None if study is None else Path(study), _layers(settings))
     with _watching(progress) as tell:
         return run_study(asked, Path(out), tell, "headstart.run()").results
@@ -176,6 +179,18 @@ def load_classifier(
     from headstart.runtime.stored import Wanted, find
 
     return find(run, Wanted(method, seed, protocol, label_fraction)).network
+
+
+def _with_files(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings with a path for each data set that was handed over."""
+    from headstart.data.given import stored
+
+    return {
+        name: stored(value, name, folder, labeled=name == "labeled")
+        if name in ("unlabeled", "labeled") and not isinstance(value, Location)
+        else value
+        for name, value in settings.items()
+    }
 
 
 def _layers(settings: Mapping[str, Any]) -> Layers:

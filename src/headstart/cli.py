@@ -21,6 +21,7 @@ from headstart.commands.options import (
     BatchSize,
     Compile,
     Device,
+    Devices,
     Groups,
     ImageSize,
     Json,
@@ -120,6 +121,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
     on_collapse: Annotated[str | None, typer.Option(help="stop or warn.")] = None,
     set_: Set = None,
     device: Device = None,
+    devices: Devices = None,
     compile_: Compile = False,
     executor: Annotated[
         str | None,
@@ -163,6 +165,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "compute_matched": compute_matched,
         "margin": margin,
         "device": device,
+        "devices": devices,
         "compile": compile_ or None,
         "executor": executor,
         "workers": workers,
@@ -245,6 +248,8 @@ def main() -> None:
 
 
 def _print_error(line: str) -> None:
+    if os.environ.get("RANK", "0") != "0":  # the first of several processes says it
+        return
     with suppress(OSError):  # the terminal may be gone; the exit code is not
         print(f"headstart: {line}", file=sys.stderr, flush=True)
 
@@ -280,6 +285,39 @@ for _command in _OTHERS:
 
 
 def _run(study: Study, out: Path, *, quiet: bool, json: bool) -> int:
+    """The run; with several processes, as one of them, or as the one that starts them."""
+    from headstart import launcher
+
+    if study.engine.devices > 1 and not launcher.is_launched():
+        return launcher.launch(study.engine.devices, sys.argv[1:])
+    from headstart import ranks
+
+    with ranks.joined():
+        if ranks.is_helper():
+            return _help(study, out)
+        with ranks.leading():
+            return _run_here(study, out, quiet=quiet, json=json)
+
+
+def _help(study: Study, out: Path) -> int:
+    """Train along; a fault that this process alone has is said here, as no other one knows it."""
+    from headstart import ranks
+    from headstart.pipeline import help_study
+
+    try:
+        help_study(study, out)
+    except ranks.LostRankError:  # rank zero says how the run ended
+        return 1
+    except Exception as error:
+        code, line = _explain(error)
+        if not line:
+            raise
+        print(f"headstart: process {os.environ['RANK']}: {line}", file=sys.stderr, flush=True)
+        return code
+    return 0
+
+
+def _run_here(study: Study, out: Path, *, quiet: bool, json: bool) -> int:
     from headstart.pipeline import run_study
     from headstart.terminal import Terminal
 

@@ -110,8 +110,9 @@ class Data(Frozen):
 
     unlabeled: Path | None = None
     """A folder tree of images in any nesting, a .zip or .tar of one, a CSV or Parquet file with
-    a column `path`, a Parquet file of images, a saved Hugging Face data set, or WebDataset shards
-    (`photos-{000..003}.tar`); without it only the labelled training images are pretrained on."""
+    a column `path`, a Parquet file of images, a saved Hugging Face data set, WebDataset shards
+    (`photos-{000..003}.tar`), `hf:NAME` or `torchvision:NAME`; without it only the labelled
+    training images are pretrained on."""
     labeled: Path | None = None
     """Class folders, with or without train/validation/test above them, a .zip or .tar of them,
     or what `unlabeled` takes else, with `label`, perhaps `split` and `group`."""
@@ -316,6 +317,9 @@ class EngineSettings(Frozen):
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1."""
+    devices: Annotated[int, Field(ge=1)] = 1
+    """Processes that pretrain one encoder together, each with a GPU of its own or a share of the
+    cores; the result is that of one process. Under ``torchrun``, as many as it starts."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of training; auto takes bf16 where the processor computes in it. Judging is always 32."""
     threads: Annotated[int, Field(ge=1)] | None = None

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from headstart import interrupt
+from headstart import interrupt, ranks
 from headstart.config import EngineSettings, StudyError
 from headstart.cores import usable_cores
 from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
+from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import apply_lr
 
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
+_DDP = signature(nn.parallel.DistributedDataParallel).parameters
+# Newer versions of PyTorch have another name for it.
+_SYNC = "forward_sync_buffers" if "forward_sync_buffers" in _DDP else "broadcast_buffers"
+_APART: dict[str, Any] = {_SYNC: False}
 COST = 100  # times the time of writing one lie between two: writing takes at most 1 %
 
 
@@ -78,7 +88,10 @@ class Engine:
     ) -> None:
         self.tell = tell
         # torch takes a thread a core of the host, which a container may not be given.
-        torch.set_num_threads(settings.threads or min(torch.get_num_threads(), usable_cores()))
+        self.threads = settings.threads or min(torch.get_num_threads(), usable_cores())
+        torch.set_num_threads(self.threads)
+        if settings.compile and ranks.members() > 1:
+            raise StudyError("--compile: not with several processes; leave one of them out")
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
@@ -89,17 +102,50 @@ class Engine:
         torch.backends.cudnn.allow_tf32 = False
         for name in ("lightning.fabric", "lightning.pytorch"):  # too talkative for a user
             logging.getLogger(name).setLevel(logging.WARNING)
-        self.fabric = Fabric(
-            accelerator={"cuda": "gpu"}.get(device.type, device.type),
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision="bf16-mixed" if self.precision == "bf16" else "32-true",
-            plugins=[LightningEnvironment()],  # one process, whatever a scheduler's variables say
-        )
+        self.fabric = self._fabric(device)
         self.device = self.fabric.device
+        self.joint_threads = settings.threads or max(1, self.threads // ranks.on_this_machine())
+
+    @cached_property
+    def _joint(self) -> Fabric:
+        """For all ranks; made when they first train together."""
+        return self._fabric(self.device, joint=True)
+
+    def _fabric(self, device: torch.device, *, joint: bool = False) -> Fabric:
+        """For this process alone, whatever a scheduler's variables say, or for all of them."""
+        chosen: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}
+        if joint:
+            # Buffers are computed alike on every rank (``nn/joint_norm.py``).
+            chosen = {"plugins": [TorchElasticEnvironment()], "devices": ranks.on_this_machine()}
+            chosen["strategy"] = DDPStrategy(**_APART)
+            chosen["num_nodes"] = ranks.members() // ranks.on_this_machine()
+        elif device.type == "cuda":
+            chosen["devices"] = [device.index or 0]
+        accelerator = {"cuda": "gpu"}.get(device.type, device.type)
+        precision = "bf16-mixed" if self.precision == "bf16" else "32-true"
+        fabric = Fabric(accelerator=accelerator, precision=precision, **chosen)  # type: ignore[arg-type]
+        if joint:
+            # DDP warns of the layout of 1 x 1 convolutions in channels-last memory; it is harmless.
+            warnings.filterwarnings("ignore", "Grad strides do not match")
+            fabric.launch()
+        return fabric
 
     def place(self, network: M) -> M:
         """The network on the device, convolutions in channels-last memory."""
         return network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    @contextmanager
+    def together(self, call: object = None) -> Iterator[None]:
+        """``ranks.together``, with the cores of a machine shared among its ranks meanwhile."""
+        with ranks.together(call):
+            if ranks.world() == 1:
+                yield
+                return
+            torch.set_num_threads(self.joint_threads)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(self.threads)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that training and extraction share."""
@@ -117,8 +163,11 @@ class Engine:
         With a ``folder``, training goes on from a checkpoint there, and one is written every
         ``checkpoint_minutes``, at ends of epochs (at most every 30 s) and before a signal that
         waits ends the run: killed and started again it ends in the same bits on the CPU.
+
+        Inside ``together`` all ranks train; rank zero alone watches and writes.
         """
-        network, optimizer = self.fabric.setup(
+        fabric = self._joint if ranks.world() > 1 else self.fabric
+        network, optimizer = fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
         )
         network.mark_forward_method("loss")
@@ -126,16 +175,17 @@ class Engine:
         batch_of = training.batch
         if self.reads_ahead:
             batch_of = Ahead(training.batch, training.steps, self.device)
-        torch.manual_seed(training.seed)
+        torch.manual_seed(training.seed + ranks.rank())  # of dropout; all else is drawn alike
         checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
         start, since, total = checkpoints.resume(self.device)
         training.network.train()
         for step in range(start, training.steps):
             lr = apply_lr(training.optimizer, training.lr_factor(step))
             batch = batch_of(step)
-            with self.autocast():  # Fabric enters it only for modules that it has to wrap
+            # Fabric enters autocast only for modules that it has to wrap.
+            with self.autocast(), joint_norm():
                 loss = loss_of(*batch)
-            self.fabric.backward(loss)
+            fabric.backward(loss)
             total += loss.detach()  # read back later: no waiting for the device in a step
             read = (step + 1) % watcher.read_every == 0 or step + 1 == training.steps
             norm = gradient_norm(training.network) if read else None
@@ -146,7 +196,8 @@ class Engine:
                 mean = float(total) / (step + 1 - since)
                 total.zero_()
                 since = step + 1
-                reason = watcher(Reading(step + 1, mean, lr, float(norm)))
+                reading = Reading(step + 1, mean, lr, float(norm))
+                reason = ranks.told(watcher(reading) if ranks.rank() == 0 else None)
                 training.network.train()
                 if reason:
                     return reason
@@ -169,6 +220,7 @@ class Checkpoints:
         tell: Callable[[str], None],
     ) -> None:
         self.training, self.watcher, self.folder, self.tell = training, watcher, folder, tell
+        self.writes = folder if ranks.rank() == 0 else None
         self.every, self.saved, self.cost = 60 * minutes, time.monotonic(), 0.0
 
     def after(self, step: int, since: int, total: Tensor) -> None:
@@ -183,25 +235,33 @@ class Checkpoints:
         wait = self.every
         if epoch and step % epoch == 0:
             wait = min(wait, max(EPOCH_SECONDS, COST * self.cost))
-        if self.folder and (interrupt.pending() or time.monotonic() - self.saved >= wait):
-            self._save(self.folder, step, since, total)
+        called = ranks.most(interrupt.pending())  # all ranks end after the same step
+        if self.writes and (called or time.monotonic() - self.saved >= wait):
+            self._save(self.writes, step, since, total)
             self.saved = time.monotonic()
-        interrupt.check()
+        if called:
+            # Whoever started the ranks may end all when one has ended: none does before the save.
+            ranks.told(None)
+            raise interrupt.Interrupted(called)
 
     def resume(self, device: torch.device) -> tuple[int, int, Tensor]:
         """(step, since, total) of the newest undamaged checkpoint; zeros without one.
 
-        A damaged one is named, and the one before it is taken.
+        A damaged one is named, and the one before it is taken. Rank zero reads, and tells the rest.
         """
+        state = ranks.told(self._newest() if self.writes else None)
+        return self._restore(state, device) if state else (0, 0, torch.zeros((), device=device))
+
+    def _newest(self) -> dict[str, Any] | None:
         for path in checkpoint_files(self.folder) if self.folder else ():
             try:
-                return self._restore(load_state(path), device)
+                return load_state(path)
             except DamagedError:
                 self.tell(
                     f"{path.parent.name}: {path.name} is damaged; taking the one before it, or the "
                     "beginning"
                 )
-        return 0, 0, torch.zeros((), device=device)
+        return None
 
     def _save(self, folder: Path, step: int, since: int, total: Tensor) -> None:
         """Everything that the rest of the run depends on, moved into place when whole."""
@@ -226,11 +286,16 @@ class Checkpoints:
     def _restore(self, state: dict[str, Any], device: torch.device) -> tuple[int, int, Tensor]:
         self.training.network.load_state_dict(state["network"])
         self.training.optimizer.load_state_dict(state["optimizer"])
+        if ranks.rank() == 0:
+            self._restore_own(state, device)
+        return state["step"], state["since"], state["total"].to(device)
+
+    def _restore_own(self, state: dict[str, Any], device: torch.device) -> None:
+        """What rank zero alone has."""
         self.watcher.restore(state["watcher"])
         torch.set_rng_state(state["random"])
         if len(state["random_device"]) and device.type == "cuda":
             torch.cuda.set_rng_state(state["random_device"], device)
-        return state["step"], state["since"], state["total"].to(device)
 
 
 def _random_state(device: torch.device) -> Tensor:
@@ -257,6 +322,10 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise StudyError(f"--device {name}: write auto, cpu, cuda or cuda:1") from None
+    if device.type == "cuda" and ranks.members() > 1:
+        if ":" in name:
+            raise StudyError(f"--device {name}: each process has a GPU of its own; write cuda")
+        device = torch.device("cuda", ranks.place_on_this_machine())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StudyError(f"--device {name}: this machine has {torch.cuda.device_count()} GPUs")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -27,8 +27,11 @@ def machine_fault(error: Exception) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         what = _DISK.get(error.errno) or error.strerror or str(error)
         return f"{where}{what}; then {GO_ON}"
+    from headstart.ranks import LostRankError
     from headstart.runtime.memory import is_out_of_memory
 
+    if isinstance(error, LostRankError):
+        return f"another process of this run has ended; {GO_ON}"
     if is_out_of_memory(error):
         return (
             "out of memory; close other programs, or take a smaller batch, image or backbone; "

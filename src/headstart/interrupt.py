@@ -74,9 +74,9 @@ def deferred() -> Iterator[None]:
         check()
 
 
-def pending() -> bool:
-    """Whether a signal is waiting."""
-    return _state.number is not None
+def pending() -> int:
+    """The signal that is waiting, by its number; 0 where there is none."""
+    return _state.number or 0
 
 
 def check() -> None:

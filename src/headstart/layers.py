@@ -7,6 +7,7 @@ The command line and ``headstart.run`` read what they are given here, so both ch
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -43,6 +44,7 @@ FLAGS = {
     "masks": "explain.masks",
     "margin": "compare.margin",
     "device": "engine.device",
+    "devices": "engine.devices",
     "executor": "engine.executor",
     "workers": "engine.workers",
     "compile": "engine.compile",
@@ -167,10 +169,14 @@ def _anchor_further(encoder: dict[str, Any], path: Path) -> None:
 
 
 def _anchor(group: Any, keys: tuple[str, ...], folder: Path) -> None:
-    """Make the named paths of a group of settings relative to ``folder``; ``~`` is the home."""
+    """Make the named paths of a group of settings relative to ``folder``; ``~`` is the home.
+
+    What names a data set, as ``hf:NAME`` does, is no path.
+    """
     for key in keys:
-        if isinstance(group, dict) and isinstance(group.get(key), str):
-            group[key] = str(folder / os.path.expanduser(group[key]))
+        value = group.get(key) if isinstance(group, dict) else None
+        if isinstance(value, str) and not re.match(r"[a-z]{2,}:", value):
+            group[key] = str(folder / os.path.expanduser(value))
 
 
 def read_assignment(text: str) -> dict[str, Any]:

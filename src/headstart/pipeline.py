@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from headstart import ranks
 from headstart.arms import (
     BASELINE,
     MAJORITY,
@@ -60,6 +61,7 @@ from headstart.stages.pretrain import (
     pretrain,
     start,
     start_from_further,
+    train_along,
 )
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
@@ -85,10 +87,34 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
     Raises:
         StudyError: the user's mistake, in one line.
     """
+    if study.engine.devices > ranks.members():
+        raise StudyError(
+            f"engine.devices: {study.engine.devices} processes are started by `headstart run` or "
+            "torchrun, not from Python"
+        )
     begun = time.time()
     with opened(study, out, tell or Silence()) as run:
         note(run, command)
         return _whole(run, Asked(command, begun))
+
+
+def help_study(study: Study, out: Path) -> None:
+    """What the other processes of a study do: train along wherever rank zero calls them to.
+
+    Raises:
+        LostRankError: rank zero has ended.
+    """
+    place: tuple[Run, Dataset] | None = None
+    for method, seed in ranks.calls():
+        run, data = place = place or _opened_beside(study, out)
+        train_along(run, data, method, seed, _begin(run, Task(method, seed)))
+
+
+def _opened_beside(study: Study, out: Path) -> tuple[Run, Dataset]:
+    """The run folder of another process, to read what it has finished."""
+    store, further = FinishedStore(out), further_weights(study)
+    run = Run(study, out, store, Engine(study.engine), Silence(), further)
+    return run, index(run)
 
 
 def _whole(run: Run, asked: Asked) -> Outcome:
@@ -111,6 +137,8 @@ def _whole(run: Run, asked: Asked) -> Outcome:
 
 def _tell_cost(run: Run, data: Dataset, left: Sequence[Todo]) -> None:
     """Before anything long: what is left to do, and what it takes on this machine."""
+    if ranks.members() > 1:
+        return  # what is measured here is one process alone
     if is_long(run, data, left):
         for line in cost_lines(estimate(run, data, left), left):
             run.tell.line(line)
@@ -355,6 +383,11 @@ def opened(study: Study, out: Path, tell: Tell, earlier: Provenance | None = Non
             raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
     if study.engine.executor not in EXECUTORS:
         raise StudyError(f"engine.executor: {EXECUTORS.unknown(study.engine.executor)}")
+    if study.engine.executor != "serial" and ranks.members() > 1:
+        raise StudyError(
+            f"engine.executor: {study.engine.executor}: with several processes for one training "
+            "write serial"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".writable"

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart import ranks
 from headstart.config import View
 from headstart.data.batches import Images, LabelledBatches, Order, ViewPairs, generator
 from headstart.data.cache import PixelCache
@@ -215,3 +216,36 @@ def test_centred_is_the_evaluation_transform_of_the_asked_images() -> None:
 def test_a_row_that_the_cache_does_not_have_is_an_error() -> None:
     with pytest.raises(IndexError, match="40 images"):
         plain_images(np.array([3, 40])).pixels(np.array([0, 1]))
+
+
+# --- several processes -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_sixty_four_ranks_see_what_one_process_sees(
+    drop_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same views of the same images, each on one rank, over an epoch with a ragged end."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (300, 3, 12, 12), dtype=np.uint8)
+    nothing = ("",) * 300
+    cache = PixelCache(pixels, rng.uniform(0.7, 1.4, 300).astype(np.float32), nothing, nothing)
+    images = Images(cache, np.arange(300), 8, torch.device("cpu"))
+    order = Order(300, 115, seed=2, drop_last=drop_last)  # 115, 115 and 70
+    view = View(solarize_p=0.2)
+    pairs = ViewPairs(images, order, view, view.model_copy(update={"interpolation": "bicubic"}))
+    seen: list[int] = []
+    monkeypatch.setattr(ranks, "world", lambda: 64)
+    for step in range(order.steps_per_epoch):
+        parts, whole = [], order.positions(step)
+        for rank in range(64):
+            monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+            parts.append(pairs(step))
+            seen += whole[ranks.share(len(whole))].tolist()
+        with monkeypatch.context() as alone:
+            alone.setattr(ranks, "world", lambda: 1)
+            alone.setattr(ranks, "rank", lambda: 0)
+            both = pairs(step)
+        for view_of_all, shares in zip(both, zip(*parts, strict=True), strict=True):
+            torch.testing.assert_close(torch.cat(shares), view_of_all, rtol=0, atol=1e-5)
+    assert len(set(seen)) == len(seen) == (230 if drop_last else 300)

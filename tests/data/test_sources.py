@@ -60,7 +60,9 @@ class ParquetOfImages(Parquet):
         return folder / "x.parquet"
 
 
-every = pytest.mark.parametrize("name", [*SOURCES, "table", "parquet of images"])
+# A data set of torchvision has its own images and names: test_torch_vision.py.
+laid_out = sorted(set(SOURCES) - {"torchvision"})
+every = pytest.mark.parametrize("name", [*laid_out, "table", "parquet of images"])
 
 
 def noise(seed: int) -> bytes:
@@ -624,3 +626,32 @@ def test_shards_that_are_missing_or_too_many(name: str, told: str, tmp_path: Pat
     with pytest.raises(StudyError) as caught:
         find_unlabeled(tmp_path / name)
     assert str(caught.value).startswith(f"--unlabeled {tmp_path / name}: {told}")
+
+
+# --- what the docs promise -----------------------------------------------------------------------
+
+DOCUMENTED = {
+    "bags": "folder",
+    "bags.zip": "archive",
+    "bags.csv": "manifest",
+    "bags.parquet": "parquet",
+    "saved": "saved",
+    "'bags-{000..001}.tar'": "shards",
+    "hf:NAME": "hub",
+    "torchvision:MNIST@folder": "torchvision",
+}
+
+
+def test_the_docs_have_a_command_for_every_source() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "study.md").read_text(encoding="utf8")
+    told = [
+        row.rpartition(" --labeled ")[2] for row in text.splitlines() if "| `headstart ch" in row
+    ]
+    assert [location.removesuffix("` |") for location in told] == list(DOCUMENTED)
+    assert set(DOCUMENTED.values()) == set(SOURCES) - {"parquet of images", "table"}
+    for location, name in DOCUMENTED.items():
+        path = Path(location.strip("'"))
+        if not path.suffix and ":" not in location:
+            continue  # a folder is known by what lies in it: the contract above
+        readers = [other for other, kind in SOURCES.items() if kind().accepts(path)]
+        assert readers in ([name], []), location  # [] where a look at the file is needed

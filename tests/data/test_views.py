@@ -24,7 +24,6 @@ from headstart.data.views import (
     centre_views,
     colour_matrices,
     draw_views,
-    random_views,
     render,
     resize_matrix,
 )
@@ -44,6 +43,19 @@ def photos(n: int, side: int, low: int = 0, high: int = 256, seed: int = 0) -> T
     coarse = torch.rand(n, 3, 6, 6, generator=generator(seed))
     smooth = torch.nn.functional.interpolate(coarse, side, mode="bilinear", align_corners=True)
     return (smooth * (high - low) + low).clamp(0, 255).to(torch.uint8)
+
+
+def random_views(
+    pixels: Tensor,
+    aspect: Tensor,
+    view: View,
+    size: int,
+    source: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """One random view of every image."""
+    draw = draw_views(view, aspect, source)
+    return render(pixels, draw, size, bicubic=view.interpolation == "bicubic", dtype=dtype)
 
 
 def same(n: int, **changes: Tensor) -> Colour:

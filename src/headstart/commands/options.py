@@ -18,7 +18,8 @@ Unlabeled = Annotated[
     Path | None,
     typer.Option(
         help="Unlabelled images: a folder tree, a .zip or .tar, a CSV or Parquet file, a saved "
-        "Hugging Face data set, or WebDataset shards (name-{000..003}.tar)."
+        "Hugging Face data set, WebDataset shards (name-{000..003}.tar), hf:NAME or "
+        "torchvision:NAME."
     ),
 ]
 Labeled = Annotated[
@@ -39,6 +40,10 @@ Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, 
 ImageSize = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images a pretraining step.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(help="Processes that pretrain together on this machine, a GPU each."),
+]
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
 ]

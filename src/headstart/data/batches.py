@@ -13,10 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from headstart import ranks
 from headstart.config import View
 from headstart.data.cache import PixelCache
-from headstart.data.views import centre_views, random_views
+from headstart.data.views import centre_views, draw_views, render
 from headstart.types import Ints
+
+ALL = slice(None)
 
 
 def generator(*key: int) -> torch.Generator:
@@ -51,12 +54,20 @@ class Images:
         np.take(self.cache.pixels, rows, axis=0, out=pixels.numpy(), mode="clip")  # unbuffered
         return pixels.to(self.device, non_blocking=True), torch.from_numpy(self.cache.aspect[rows])
 
-    def views(self, positions: Ints, *drawn: tuple[View, torch.Generator]) -> tuple[Tensor, ...]:
-        """Random views of the same images, each by its own distribution and generator."""
-        pixels, aspect = self.pixels(positions)
-        return tuple(
-            random_views(pixels, aspect, view, self.size, key, self.dtype) for view, key in drawn
-        )
+    def views(
+        self, positions: Ints, *drawn: tuple[View, torch.Generator], part: slice = ALL
+    ) -> tuple[Tensor, ...]:
+        """Random views of the same images, each by its own distribution and generator.
+
+        With ``part``, the views of some of them alone, drawn as they are among all.
+        """
+        pixels, _ = self.pixels(positions[part])
+        aspect = torch.from_numpy(self.cache.aspect[self.rows[positions]])
+        views = []
+        for view, key in drawn:
+            draw, bicubic = draw_views(view, aspect, key)[part], view.interpolation == "bicubic"
+            views.append(render(pixels, draw, self.size, bicubic=bicubic, dtype=self.dtype))
+        return tuple(views)
 
     def centred(self, positions: Ints) -> Tensor:
         """The evaluation transform of some images: (B, 3, T, T) in [0, 1]."""
@@ -109,7 +120,10 @@ class Order:
 
 @dataclass(frozen=True)
 class ViewPairs:
-    """Step -> two random views of the same unlabelled images."""
+    """Step -> two random views of the same unlabelled images: of this rank's share of them.
+
+    An image has the same views on any number of ranks, as they are drawn for the joint batch.
+    """
 
     images: Images
     order: Order
@@ -117,11 +131,12 @@ class ViewPairs:
     view2: View
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
-        """x1, x2: (B, 3, T, T) in [0, 1] each."""
+        """x1, x2: (b, 3, T, T) in [0, 1] each."""
         seed = self.order.seed
         first, second = generator(seed, 1, step), generator(seed, 2, step)
         positions = self.order.positions(step)
-        x1, x2 = self.images.views(positions, (self.view1, first), (self.view2, second))
+        drawn = (self.view1, first), (self.view2, second)
+        x1, x2 = self.images.views(positions, *drawn, part=ranks.share(len(positions)))
         return x1, x2
 
 

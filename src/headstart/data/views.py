@@ -29,6 +29,10 @@ class Parameters:
         moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
         return type(self)(**moved)
 
+    def __getitem__(self, part: slice) -> Self:
+        """Those of some samples."""
+        return type(self)(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
+
 
 @dataclass(frozen=True)
 class Crop(Parameters):
@@ -67,34 +71,17 @@ class Draw(Parameters):
     solarize: Tensor
 
 
-def random_views(
-    pixels: Tensor,
-    aspect: Tensor,
-    view: View,
-    size: int,
-    generator: torch.Generator,
-    dtype: torch.dtype = torch.float32,
-) -> Tensor:
-    """One random view of every image.
+def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
+    """The evaluation transform: short side to ``size``, centre crop.
 
     Args:
         pixels: whole images squashed to squares, (B, 3, S, S) uint8.
         aspect: width over height of the images before that, (B,) float.
-        view: what may happen, and how often.
         size: side T of the views in pixels.
-        generator: of the CPU; the same state gives the same views.
-        dtype: what the resampling computes in; bfloat16, for networks that compute in it, moves
-            a pixel by a third of a grey level on average.
 
     Returns:
         (B, 3, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
     """
-    draw = draw_views(view, aspect, generator)
-    return render(pixels, draw, size, bicubic=view.interpolation == "bicubic", dtype=dtype)
-
-
-def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
-    """The evaluation transform: short side to ``size``, centre crop, [0, 1]; shapes as above."""
     crop = centre_crop(aspect).to(pixels.device)
     rows, columns = _resampling(crop, pixels.shape[-1], size, bicubic=False)
     views = _resample(pixels, rows, columns)
@@ -103,7 +90,13 @@ def centre_views(pixels: Tensor, aspect: Tensor, size: int) -> Tensor:
 
 
 def draw_views(view: View, aspect: Tensor, generator: torch.Generator) -> Draw:
-    """Draw every sample's own parameters, as torchvision's transforms draw one image's."""
+    """Draw every sample's own parameters, as torchvision's transforms draw one image's.
+
+    Args:
+        view: what may happen, and how often.
+        aspect: width over height of the images, (B,) float.
+        generator: of the CPU; the same state gives the same views.
+    """
     n = len(aspect)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -138,7 +131,19 @@ def render(
     bicubic: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Make the drawn views of (B, 3, S, S) uint8 images: (B, 3, T, T) float32 in [0, 1]."""
+    """Make the drawn views of images.
+
+    Args:
+        pixels: whole images squashed to squares, (B, 3, S, S) uint8.
+        draw: what happens to each of them.
+        size: side T of the views in pixels.
+        bicubic: the kernel, else the triangle.
+        dtype: what the resampling computes in; bfloat16, for networks that compute in it, moves
+            a pixel by a third of a grey level on average.
+
+    Returns:
+        (B, 3, T, T) float32 in [0, 1], in channels-last memory, on the device of ``pixels``.
+    """
     blurred = torch.nonzero(draw.sigma > 0).squeeze(1)  # asked of the CPU: no wait for a device
     solarized = bool(draw.solarize.any())
     draw = draw.to(pixels.device)

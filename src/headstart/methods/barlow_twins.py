@@ -11,11 +11,12 @@ from types import MappingProxyType
 from torch import Tensor
 from torch.nn import functional as F
 
+from headstart import ranks
 from headstart.config import Count, Optim, Positive, Recipe, View
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.heads import mlp
-from headstart.nn.losses import exact
+from headstart.nn.losses import over_batch
 
 
 class BarlowTwins(Method):
@@ -35,7 +36,8 @@ class BarlowTwins(Method):
 
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """Σ(1−Cᵢᵢ)² + λ·Σ Cᵢⱼ² (eq. 1); views pass apart, as in the paper's code."""
-        return barlow_twins(self.embed(x1), self.embed(x2), self.redundancy)
+        z1, z2 = ranks.gather(self.embed(x1)), ranks.gather(self.embed(x2))  # (B, D)
+        return barlow_twins(z1, z2, self.redundancy)
 
     def embed(self, x: Tensor) -> Tensor:
         """z = h(f(x)), before it is normalised over the batch."""
@@ -72,8 +74,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, redundancy: float) -> Tensor:
         A scalar ≥ 0; D when the projections are constant.
     """
     a, b = (F.batch_norm(z.float(), None, None, training=True) for z in (z1, z2))
-    with exact(a):
-        c = a.T @ b / len(a)  # (D, D), the correlation of every output with every other
+    c = over_batch(a, b) / len(a)  # (D, D), the correlation of every output with every other
     diagonal = c.diagonal()
     off = c.square().sum() - diagonal.square().sum()
     return (1 - diagonal).square().sum() + redundancy * off

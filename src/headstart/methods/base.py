@@ -52,6 +52,11 @@ class Method(nn.Module, ABC):
     def embed(self, x: Tensor) -> Tensor:
         """What collapse is read from: the projections (B, D) of images (B, 3, H, W)."""
 
+    @staticmethod
+    def most_ranks(batch_size: int, settings: Mapping[str, Any]) -> int:
+        """On how many processes a batch can be trained: each needs a piece of work of its own."""
+        return batch_size
+
     def after_step(self, step: int) -> None:
         """Move what is not trained by gradient, after optimiser step ``step`` (0 … steps−1)."""
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
+from headstart import ranks
 from headstart.config import Count, Optim, Probability, Recipe, View
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
@@ -58,6 +59,7 @@ class BYOL(Method):
         p1, p2 = self.predictor(self.embed(x1)), self.predictor(self.embed(x2))  # (B, D)
         with torch.no_grad():
             z1, z2 = self.target(x1), self.target(x2)  # (B, D)
+        z1, z2, p1, p2 = (ranks.gather(out) for out in (z1, z2, p1, p2))
         return normalised_mse(p1, z2) + normalised_mse(p2, z1)
 
     def after_step(self, step: int) -> None:

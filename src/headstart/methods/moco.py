@@ -7,20 +7,25 @@ Paper: ResNet-50, batch 256, 200 epochs, 67.7 % linear top-1 on ImageNet. Recipe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from headstart import ranks
 from headstart.config import Count, Optim, Positive, Probability, Recipe
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.heads import mlp
+from headstart.nn.joint_norm import by_groups
 from headstart.nn.losses import info_nce
 from headstart.nn.momentum import KeyQueue, follow, frozen_copy
+
+NORM_GROUP = 32  # images
 
 
 class MoCo(Method):
@@ -42,7 +47,7 @@ class MoCo(Method):
         hidden: Count | None = None,
         dim: Count = 128,
         symmetric: bool = True,
-        norm_group: Annotated[int, Field(ge=2)] = 32,
+        norm_group: Annotated[int, Field(ge=2)] = NORM_GROUP,
     ) -> None:
         super().__init__(encoder, steps)
         d = encoder.num_features
@@ -56,12 +61,13 @@ class MoCo(Method):
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """InfoNCE against the queue; symmetric: each view once as the query, averaged."""
         self._keys = []
+        x1, x2 = ranks.gather(x1), ranks.gather(x2)  # groups are of the joint batch
         if not self.symmetric:
             return self._loss(x1, x2)
         return (self._loss(x1, x2) + self._loss(x2, x1)) / 2
 
     def _loss(self, x_q: Tensor, x_k: Tensor) -> Tensor:
-        q = torch.cat([self.embed(part) for part in self._parts(x_q)])  # (B, D)
+        q = by_groups((self.encoder, self.projector), self._parts(x_q))  # (B, D)
         with torch.no_grad():
             k = self._key(x_k)  # (B, D)
         self._keys.append(k)  # queued after the loss: a key is never its own negative
@@ -69,14 +75,18 @@ class MoCo(Method):
 
     def _key(self, x: Tensor) -> Tensor:
         """Keys under shuffled BatchNorm (§3.3): query and key never share a group's statistics."""
-        shuffle = torch.randperm(len(x)).to(x.device)
-        k = torch.cat([self.f_k(part) for part in self._parts(x[shuffle])])
+        shuffle = ranks.told(torch.randperm(len(x))).to(x.device)
+        k = by_groups((self.f_k,), self._parts(x[shuffle]))
         return F.normalize(k.float(), dim=1)[shuffle.argsort()]
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """Groups of about ``norm_group`` images that share BatchNorm's numbers, as on many GPUs."""
-        fewest = 2 if len(x) >= 8 else 1  # one group alone would leave nothing to shuffle between
-        return x.tensor_split(max(fewest, len(x) // self.norm_group))
+        return x.tensor_split(_groups(len(x), self.norm_group))
+
+    @staticmethod
+    def most_ranks(batch_size: int, settings: Mapping[str, Any]) -> int:
+        """A rank passes whole groups."""
+        return _groups(batch_size, settings.get("norm_group", NORM_GROUP))
 
     def after_step(self, step: int) -> None:
         """Enqueue this step's keys once, and let the key encoder follow (eq. 2)."""
@@ -101,3 +111,8 @@ class MoCo(Method):
             settings = {"queue": 65536, "momentum": 0.999, "temperature": 0.2, "symmetric": False}
             return Recipe(settings=settings, optim=optim)
         return Recipe(settings={"hidden": 2048}, optim=Optim(lr=0.06, weight_decay=5e-4))
+
+
+def _groups(batch_size: int, norm_group: int) -> int:
+    fewest = 2 if batch_size >= 8 else 1  # one group alone would leave nothing to shuffle between
+    return max(fewest, batch_size // norm_group)

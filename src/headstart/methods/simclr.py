@@ -13,6 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from headstart import ranks
 from headstart.config import Count, Optim, Positive, Recipe, View
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
@@ -46,7 +47,7 @@ class SimCLR(Method):
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """NT-Xent; both views pass as one batch, so BatchNorm sees 2B images, as in the paper."""
         z1, z2 = self.embed(torch.cat([x1, x2])).chunk(2)  # (B, D) each
-        return nt_xent(z1, z2, self.temperature)
+        return nt_xent(ranks.gather(z1), ranks.gather(z2), self.temperature)
 
     def embed(self, x: Tensor) -> Tensor:
         """z = g(f(x))."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from headstart import ranks
 from headstart.config import Count, Optim, Recipe
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
@@ -41,6 +42,7 @@ class SimSiam(Method):
         """
         z1, z2 = self.embed(x1), self.embed(x2)  # (B, D)
         p1, p2 = self.predictor(z1), self.predictor(z2)  # (B, D)
+        z1, z2, p1, p2 = (ranks.gather(out) for out in (z1, z2, p1, p2))
         z1, z2 = z1.detach(), z2.detach()  # without this stop-gradient it collapses
         return (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
 

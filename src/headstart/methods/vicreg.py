@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headstart import ranks
 from headstart.config import Count, Optim, Positive, Recipe, View
 from headstart.methods.base import Method
 from headstart.nn.encoder import Encoder
 from headstart.nn.heads import mlp
-from headstart.nn.losses import exact
+from headstart.nn.losses import over_batch
 
 _EPS = 1e-4  # below the root of the variance, as in the paper
 
@@ -46,7 +47,8 @@ class VICReg(Method):
 
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """λ·s + μ·(v(Z)+v(Z'))/2 + ν·(c(Z)+c(Z')) (eq. 6; the half is the authors' code)."""
-        return vicreg(self.embed(x1), self.embed(x2), *self.weights)
+        z1, z2 = ranks.gather(self.embed(x1)), ranks.gather(self.embed(x2))  # (B, D)
+        return vicreg(z1, z2, *self.weights)
 
     def embed(self, x: Tensor) -> Tensor:
         """z = h(f(x))."""
@@ -96,6 +98,5 @@ def _short_of_one(z: Tensor) -> Tensor:
 def _covariance(z: Tensor) -> Tensor:
     """c(Z): squared covariances off the diagonal, summed and over D (eq. 3 and 4)."""
     centred = z - z.mean(dim=0)
-    with exact(z):
-        cov = centred.T @ centred / (len(z) - 1)  # (D, D)
+    cov = over_batch(centred, centred) / (len(z) - 1)  # (D, D)
     return (cov.square().sum() - cov.diagonal().square().sum()) / z.shape[1]

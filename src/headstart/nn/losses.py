@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from headstart import ranks
+
 
 def _unit(x: Tensor) -> Tensor:
     """Rows of length one, (B, D) float32."""
@@ -19,6 +21,12 @@ def _unit(x: Tensor) -> Tensor:
 def exact(x: Tensor) -> torch.autocast:
     """A context in which matrix products stay in float32, even inside autocast."""
     return torch.autocast(x.device.type, enabled=False)
+
+
+def over_batch(a: Tensor, b: Tensor) -> Tensor:
+    """aᵀ·b, (D, D) float32, for two (B, D) of the joint batch; each rank multiplies its rows."""
+    with exact(a):
+        return ranks.total(ranks.mine(a).T @ ranks.mine(b))
 
 
 def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:

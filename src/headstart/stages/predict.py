@@ -292,5 +292,6 @@ def check_embeddings(path: Path) -> None:
         raise StudyError(f"--embeddings {path}: name a file that ends in .parquet or .npz")
     if path.suffix == ".parquet" and find_spec("pyarrow") is None:
         raise StudyError(
-            f"--embeddings {path}: Parquet needs pyarrow; pip install pyarrow, or name an .npz file"
+            f"--embeddings {path}: Parquet needs pyarrow: pip install 'headstart[hf]', or name an "
+            ".npz file"
         )

@@ -18,5 +18,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "parquet": "headstart.data.sources.parquet:Parquet",
         "saved": "headstart.data.sources.saved:Saved",
         "shards": "headstart.data.sources.shards:Shards",
+        "hub": "headstart.data.sources.hub:Hub",
+        "torchvision": "headstart.data.sources.torch_vision:TorchVision",
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -71,18 +71,31 @@ def _parts(place: Place) -> Iterator[Part]:
         splits = {str(name): place.path / str(name) for name in names}
     for split, folder in splits.items():
         for stated in json.loads((folder / _STATE).read_text("utf8"))["_data_files"]:
-            yield _part(place, folder / str(stated["filename"]), split)
+            yield part_of(place, folder / str(stated["filename"]), split)
 
 
-def _part(place: Place, file: Path, split: str) -> Part:
+def part_of(place: Place, file: Path, split: str, names: Mapping[str, str] | None = None) -> Part:
+    """A file of Arrow records; ``names`` gives columns other names."""
     pyarrow, ipc = arrow(place, "lib"), arrow(place, "ipc")
-    table = ipc.open_stream(pyarrow.memory_map(str(file))).read_all()
+    table = _renamed(ipc.open_stream(pyarrow.memory_map(str(file))).read_all(), names or {})
     if not holds_images(table.schema):
-        have = ", ".join(f"'{name}'" for name in table.column_names)
-        raise StudyError(f"{place}: needs the column '{IMAGE}' with images, has {have}")
+        listed = ", ".join(f"'{name}'" for name in table.column_names)
+        raise StudyError(f"{place}: needs the column '{IMAGE}' with images, has {listed}")
     column = table.column(IMAGE)
-    names, rows = list(table.column_names), table.num_rows
-    return Part(file, _without_bytes(table), names, rows, partial(_cell, column), split)
+    have, rows = list(table.column_names), table.num_rows
+    return Part(file, _without_bytes(table), have, rows, partial(_cell, column), split)
+
+
+def _renamed(table: Any, names: Mapping[str, str]) -> Any:
+    """The table, and what Hugging Face keeps beside it, with columns under their new names."""
+    metadata = dict(table.schema.metadata or {})
+    if b"huggingface" in metadata:
+        stated = json.loads(metadata[b"huggingface"])
+        kinds = stated["info"]["features"]
+        stated["info"]["features"] = {names.get(name, name): kind for name, kind in kinds.items()}
+        metadata[b"huggingface"] = json.dumps(stated).encode()
+    columns = [names.get(name, name) for name in table.column_names]
+    return table.rename_columns(columns).replace_schema_metadata(metadata)
 
 
 def _without_bytes(table: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart import interrupt
+from headstart import interrupt, ranks
 from headstart.arms import Origin
 from headstart.config import Study, StudyError
 from headstart.engine import Training, checkpoint_files
@@ -17,7 +17,7 @@ from headstart.runtime.memory import fitting
 from headstart.runtime.networks import backbone, load_encoder, save_encoder
 from headstart.runtime.run import Dataset, Run
 from headstart.stages.pretrain.job import Job
-from headstart.stages.pretrain.watch import PROBE, PretrainWatch
+from headstart.stages.pretrain.watch import PROBE, NoWatch, PretrainWatch
 from headstart.store import Entry
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "pretrain",
     "start",
     "start_from_further",
+    "train_along",
 ]
 
 
@@ -97,10 +98,9 @@ def check_settings(run: Run, data: Dataset) -> None:
     Raises:
         StudyError: the setting and what to change, in one line.
     """
-    pool = data.pool(run.study.data.train_joins_pool)
     for method in run.study.methods:
-        recipe, _ = fit_to_pool(resolve_recipe(run.study, method), len(pool))
-        Job(run, data, method, run.study.seeds[0], recipe, pool).settings_warnings()
+        job, _ = _job(run, data, method, run.study.seeds[0])
+        job.settings_warnings()
 
 
 def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> Entry:
@@ -110,9 +110,7 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
     The entry's info holds ``status`` ("ok", "collapsed" or "failed") with its reason; nothing that
     goes wrong in one method's training stops another's.
     """
-    pool = data.pool(run.study.data.train_joins_pool)
-    recipe, cuts = fit_to_pool(resolve_recipe(run.study, Origin.parse(method).method), len(pool))
-    job = Job(run, data, method, seed, recipe, pool)
+    job, cuts = _job(run, data, method, seed)
     entry = run.store.entry("pretrain", f"{method}-seed{seed}", job.settings(), [data.entry, begin])
     if entry.done:
         _forget_checkpoints(entry)  # where the end came between the two
@@ -132,9 +130,27 @@ def pretrain(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> E
         return bool(checkpoint_files(entry.folder))
 
     with interrupt.deferred():  # a signal is looked for after every step, and what is learnt saved
-        fitting(lambda: entry.make(train), smaller, batch, run.engine, kept)
+        if ranks.members() > 1:  # a smaller batch could not be tried without the others
+            entry.make(train)
+        else:
+            fitting(lambda: entry.make(train), smaller, batch, run.engine, kept)
     _forget_checkpoints(entry)
     return entry
+
+
+def train_along(run: Run, data: Dataset, method: str, seed: int, begin: Entry) -> None:
+    """The part of the other ranks in ``pretrain``: their share of every batch, and no files."""
+    job, _ = _job(run, data, method, seed)
+    with interrupt.deferred(), run.engine.together():
+        _, training = job.training(load_encoder(run, begin))
+        run.engine.fit(training, NoWatch(job))
+
+
+def _job(run: Run, data: Dataset, method: str, seed: int) -> tuple[Job, list[str]]:
+    """The training, and what was changed in its recipe to fit a small pool."""
+    pool = data.pool(run.study.data.train_joins_pool)
+    recipe, cuts = fit_to_pool(resolve_recipe(run.study, Origin.parse(method).method), len(pool))
+    return Job(run, data, method, seed, recipe, pool), cuts
 
 
 def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[str, Any]:
@@ -146,7 +162,8 @@ def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[st
     watch = PretrainWatch(job, network)
     minutes = run.study.pretrain.checkpoint_minutes
     try:
-        reason = run.engine.fit(training, watch, entry.folder, minutes)
+        with run.engine.together((job.method, job.seed)):
+            reason = run.engine.fit(training, watch, entry.folder, minutes)
     finally:
         watch.logs.close()
     if watch.status != "ok":

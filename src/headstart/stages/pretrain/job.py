@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from headstart import ranks
 from headstart.arms import Origin
 from headstart.config import Recipe, StudyError
 from headstart.data.batches import Order, ViewPairs
@@ -88,15 +89,36 @@ class Job:
         )
         return network, training
 
+    @property
+    def check_every(self) -> int:
+        """Steps between two looks for collapse."""
+        return max(1, round(self.run.study.pretrain.check_epochs * self.order.steps_per_epoch))
+
+    @property
+    def read_every(self) -> int:
+        """Steps between two readings of the loss."""
+        return min(self.check_every, 50)
+
     def settings_warnings(self) -> list[str]:
         """What is known to go badly with these settings, one line each.
 
         Raises:
             StudyError: settings that no data can save; the line says what to change.
         """
+        self._fit_to_processes()
         optim, batch = self.recipe.optim, self.batch_size
         risks = settings_risks(optim.name, peak_lr(optim, batch), batch)
         for risk in risks:
             if risk.refuse:
                 raise StudyError(f"methods.{self.kind}.optim: {risk.line}")
         return [risk.line for risk in risks]
+
+    def _fit_to_processes(self) -> None:
+        """Refuse more processes than can share the smallest batch."""
+        smallest = len(self.order.positions(self.order.steps_per_epoch - 1))
+        most = METHODS[self.kind].most_ranks(smallest, self.recipe.settings)
+        if ranks.members() > most:
+            raise StudyError(
+                f"{self.kind}: {ranks.members()} processes cannot share a batch of {smallest} "
+                f"images, {most} can; take fewer processes or a larger --batch-size"
+            )

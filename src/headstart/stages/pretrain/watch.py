@@ -22,6 +22,23 @@ from headstart.stats.representation import spread
 PROBE = 512  # images whose projections are watched, and labelled ones that k-NN is asked about
 
 
+class NoWatch:
+    """For the ranks that train along: rank zero watches, and tells them where to stop."""
+
+    def __init__(self, job: Job) -> None:
+        self.read_every = job.read_every
+
+    def __call__(self, reading: Reading) -> str | None:
+        """Judge nothing."""
+
+    def state(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to take back."""
+
+
 class PretrainWatch:
     """Reads the loss, measures how the projections spread, asks k-NN, and judges the health.
 
@@ -32,8 +49,7 @@ class PretrainWatch:
     def __init__(self, job: Job, network: Method) -> None:
         self.job, self.network = job, network
         pretrain, per_epoch = job.run.study.pretrain, job.order.steps_per_epoch
-        self.check_every = max(1, round(pretrain.check_epochs * per_epoch))
-        self.read_every = min(self.check_every, 50)
+        self.check_every, self.read_every = job.check_every, job.read_every
         self.next_check = self.check_every
         # A fresh projector may look collapsed: two epochs or the warm-up go unjudged, but never
         # more than a quarter of a short run.
