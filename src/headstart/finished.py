@@ -43,7 +43,8 @@ from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
 from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
 from headstart.stages.report import Answers, Asked, Outcome, gather
-from headstart.store import FinishedStore, Store, UnfinishedError
+from headstart.stages.shown import show
+from headstart.store import FinishedStore, Store, UnfinishedError, write_json
 
 
 def explain_run(
@@ -129,7 +130,9 @@ def report_run(folder: Path, tell: Tell | None = None) -> Results:
     """Write the page of a run anew; of one that was stopped or still runs, of what is there.
 
     Of an unfinished run only the page, its Markdown and its figures are written: there is no
-    ``results.json`` before the end. Nothing is trained, and no lock is waited for.
+    ``results.json`` before the end. Nothing is trained, and no lock is waited for. Where a finished
+    run lacks the small pictures of test images, as those of older versions do, they are made and
+    named in its ``results.json``; only for that its images are needed, and the run's lock.
 
     Returns:
         The results, whose ``progress`` says how many classifiers of how many are judged.
@@ -140,8 +143,29 @@ def report_run(folder: Path, tell: Tell | None = None) -> Results:
     finished = _finished(folder)
     if finished is None:
         finished = _so_far(folder, tell or Silence())
+    elif not _is_illustrated(finished, folder):
+        finished = _illustrated(finished, folder, tell or Silence())
     write_report(finished, folder)
     return finished
+
+
+def _is_illustrated(results: Results, folder: Path) -> bool:
+    """Whether the small pictures of test images are there; older versions made none."""
+    return results.shown is not None and all(
+        (folder / image.photo).is_file() for image in results.shown.images
+    )
+
+
+def _illustrated(results: Results, folder: Path, tell: Tell) -> Results:
+    """The results with pictures of test images, made anew from what the run stored."""
+    try:
+        with taken_up(folder, (), tell) as (run, data, grid, _):
+            found = results.model_copy(update={"shown": show(run, data, grid)})
+            write_json(folder / "results.json", found.to_json())
+    except StudyError as error:
+        tell.line(f"No pictures of test images on the page: {error}")
+        return results.model_copy(update={"shown": None})
+    return found
 
 
 def _finished(folder: Path) -> Results | None:
@@ -188,7 +212,8 @@ def _so_far(folder: Path, tell: Tell) -> Results:
     compared = compare(writing, data, grid, gates)
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, Explained(), compared, gates)
-    return gather(run, data, grid, answers, Asked(about["command"], begun))
+    found = gather(run, data, grid, answers, Asked(about["command"], begun))
+    return found.model_copy(update={"shown": show(run, data, grid)})
 
 
 @contextmanager

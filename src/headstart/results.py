@@ -769,17 +769,19 @@ class Confusion(Model):
 
 
 class FeatureMap(Model):
-    """Test images along the first two principal components of a frozen encoder's features."""
+    """Where a frozen encoder puts test images: its features, drawn flat."""
 
     method: Method
     """Whose encoder it is, before any labels."""
     seed: Count
     shown: tuple[Count, ...]
     """The images, by place in ``images``."""
+    projection: Literal["pca", "umap"]
+    """``pca``: along the first two principal components of these images' features."""
     points: tuple[tuple[Signed, Signed], ...]
     """One an image; the largest coordinate of all is 1 or −1."""
-    variance: tuple[Share, Share]
-    """Share of the features' variance along each of the two."""
+    variance: tuple[Share, Share] | None
+    """Share of these features' variance along each of the two; ``None`` for UMAP."""
 
 
 class ShownImages(Model):

@@ -582,6 +582,7 @@ def _shown(knobs: Knobs, arms: list[dict[str, Any]]) -> dict[str, Any] | None:
                 "seed": 0,
                 "shown": list(range(n)),
                 "points": (points + rng.uniform(-0.2, 0.2, points.shape)).round(4).tolist(),
+                "projection": "pca",
                 "variance": [0.31, 0.12],
             }
             for method in ("random", "moco", "simclr", "byol")

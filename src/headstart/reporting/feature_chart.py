@@ -29,7 +29,7 @@ SIDE, COLUMNS = 250, 3
 
 
 def feature_maps(results: Results) -> Chart | None:
-    """Scatter plots along the first two principal components, equally scaled."""
+    """Scatter plots of the images of each map, equally scaled."""
     import altair as alt
 
     shown = results.shown
@@ -43,16 +43,30 @@ def feature_maps(results: Results) -> Chart | None:
 def describe(results: Results) -> str:
     """How to read the panels."""
     maps = results.shown.maps if results.shown else ()
+    if not maps:
+        return ""
     few = (
         "" if len(_classes(results)) <= NAMED else f"The {NAMED - 1} largest classes have colours. "
     )
-    images = words.plural(len(maps[0].points) if maps else 0, "test image")
-    return (
-        f"{images}, seed {maps[0].seed if maps else 0}, along the two directions in which the "
-        f"frozen features vary most (principal components). {few}The per cent are the share of "
-        "the variance seen here: classes that lie on each other in this picture may still be "
-        "apart in other directions. The scores above say whether they are."
-    )
+    images = words.plural(len(maps[0].points), "test image")
+    how = dict.fromkeys(_HOW[one.projection] for one in maps)
+    return f"{images}, seed {maps[0].seed}. {few}{' '.join(how)} {_READ}"
+
+
+_HOW = {
+    "pca": (
+        "The two axes are the directions in which the frozen features vary most (principal "
+        "components); the per cent are the share of the variance seen here."
+    ),
+    "umap": (
+        "UMAP keeps images near each other whose frozen features are near each other; distances "
+        "between groups, and their sizes, mean little."
+    ),
+}
+_READ = (
+    "Classes that lie on each other in this picture may still be apart in other directions: the "
+    "scores above say whether they are."
+)
 
 
 def _classes(results: Results) -> list[str]:
@@ -74,7 +88,7 @@ def _panel(results: Results, one: FeatureMap, names: dict[str, str]) -> alt.Char
     scale = alt.Scale(domain=[-1.06, 1.06], nice=False)
     legend = alt.Legend(title=None, orient="top", columns=6, labelLimit=150, symbolOpacity=1)
     shown = list(dict.fromkeys(names.values()))
-    about = f"{_percent(one.variance)} of the variance"
+    about = f"{_percent(one.variance)} of the variance" if one.variance else "UMAP"
     chart: alt.Chart = (
         alt.Chart(
             data(_rows(results, one, names)),

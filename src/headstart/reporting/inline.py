@@ -166,12 +166,18 @@ def _clean(element: ElementTree.Element, ids: dict[str, str]) -> ElementTree.Ele
         if _ATTRIBUTES.fullmatch(attribute) and not _points_outside(value):
             kept.set(attribute, value)
     kept.text = element.text if kept.tag in ("text", "tspan") else None
-    if element.get("role") == "graphics-symbol" and element.get("aria-label"):
+    if _is_mark(element):
         ElementTree.SubElement(kept, "title").text = element.get("aria-label")
     for child in element:
         if isinstance(child.tag, str) and _ELEMENTS.fullmatch(_local(child.tag)):
             kept.append(_clean(child, ids))
     return kept
+
+
+def _is_mark(element: ElementTree.Element) -> bool:
+    """Whether it has something to tell that is not written beside it, as a title is."""
+    symbol = element.get("role") == "graphics-symbol" and element.get("aria-label")
+    return bool(symbol) and element.get("aria-roledescription") != "title"
 
 
 def _renamed(value: str, ids: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from headstart.arms import BASELINE, MAJORITY, Arm
 from headstart.files import write_bytes
 from headstart.results import Confusion, FeatureMap, ShownImage, ShownImages
 from headstart.runtime.run import Dataset, Grid, Run
+from headstart.stats.projection import Flat, flatten
 from headstart.types import Doubles, Features, Floats, Ints, Predictions, Strings
 
 FOLDER = "thumbnails"
@@ -50,12 +51,11 @@ def show(run: Run, data: Dataset, grid: Grid) -> ShownImages:
                 method=method,
                 seed=seed,
                 shown=tuple(number[i] for i in mapped.tolist()),
-                points=tuple((float(a), float(b)) for a, b in points.round(4)),
-                variance=variance,
+                projection=flat.name,
+                points=tuple((float(a), float(b)) for a, b in flat.points.round(4)),
+                variance=flat.variance,
             )
-            for (method, seed), (points, variance) in _flattened(
-                grid, encoders, data.index.ids[test[mapped]]
-            )
+            for (method, seed), flat in _flattened(grid, encoders, data.index.ids[test[mapped]])
         ),
     )
 
@@ -68,24 +68,6 @@ def spread_out(labels: Ints, most: int) -> Ints:
     for place in order.tolist():
         turn[place] = met[int(labels[place])] = met.get(int(labels[place]), -1) + 1
     return np.sort(order[np.argsort(turn[order], kind="stable")][:most])
-
-
-def principal(x: Doubles) -> tuple[Doubles, tuple[float, float]]:
-    """Points (N, 2) along the first two principal components of ``x`` (N, D), and their variance.
-
-    The largest coordinate is 1 or −1; the largest weight of a component is positive, since the
-    sign of a component means nothing. The variances are shares of the whole. (Pearson 1901.)
-    """
-    centred = x - x.mean(axis=0)
-    u, s, v = np.linalg.svd(centred, full_matrices=False)
-    whole = float((s**2).sum())
-    points = np.zeros((len(x), 2))
-    shares = [0.0, 0.0]
-    for i in range(min(2, len(s)) if whole > 0 else 0):
-        points[:, i] = u[:, i] * s[i] * np.sign(v[i, np.abs(v[i]).argmax()])
-        shares[i] = float(s[i] ** 2) / whole
-    most = float(np.abs(points).max(initial=0.0))
-    return points / (most or 1.0), (shares[0], shares[1])
 
 
 @dataclass(frozen=True)
@@ -151,10 +133,10 @@ def _examples(answers: _Answers, true: int, predicted: int) -> tuple[int, ...]:
 
 def _flattened(
     grid: Grid, encoders: list[tuple[str, int]], ids: Strings
-) -> Iterator[tuple[tuple[str, int], tuple[Doubles, tuple[float, float]]]]:
+) -> Iterator[tuple[tuple[str, int], Flat]]:
     for key in encoders:
         features = Features.load(grid.features[key].folder).take(ids)
-        yield key, principal(features.x.astype(np.float64))
+        yield key, flatten(features.x.astype(np.float64))
 
 
 def _draw(run: Run, data: Dataset, positions: Ints) -> Iterator[ShownImage]:
