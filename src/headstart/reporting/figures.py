@@ -244,7 +244,7 @@ def pretraining_health(results: Results) -> Chart | None:
                 "epoch:Q",
                 title="epoch" if quantity is shown[-1] else None,
                 scale=alt.Scale(domain=[0, last or 1], nice=False),
-                axis=alt.Axis(tickCount=4, format="~g"),
+                axis=alt.Axis(tickCount=4, format="~f"),
             )
             y = alt.Y(
                 "value:Q",

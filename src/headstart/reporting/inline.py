@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 160  # pixels; the gallery shows pictures at most 120 wide
 LIGHT_ENOUGH = 6_000  # bytes; a picture below this is embedded as it is
 ROOM = 2_300_000  # letters of data addresses in the gallery
+SHEET_ROOM = 400_000  # letters of a sheet of small pictures
+SHEET_QUALITIES = (60, 40, 20, 5)
 SAMPLE = 24  # pictures that tell how large the others will be
 GROWS, SHRINKS = 1.25, 0.85  # beyond these a figure stops growing, and scrolls
 
@@ -114,7 +116,8 @@ class Tile:
 def sheet_uri(run: Path, pictures: Sequence[str], tile: Tile) -> str | None:
     """All pictures on one sheet, row by row, as a ``data:`` address; ``None`` without any.
 
-    One sheet weighs far less than as many files. A picture that cannot be shown leaves a gap.
+    One sheet weighs far less than as many files. A picture that cannot be shown leaves a gap. The
+    quality is lowered until the address fits ``SHEET_ROOM``.
     """
     from PIL import Image
 
@@ -129,9 +132,13 @@ def sheet_uri(run: Path, pictures: Sequence[str], tile: Tile) -> str | None:
             with Image.open(io.BytesIO(content)) as picture:
                 small = picture.convert("RGB").resize((tile.side, tile.side))
             sheet.paste(small, (i % tile.columns * tile.side, i // tile.columns * tile.side))
-    buffer = io.BytesIO()
-    sheet.save(buffer, "WEBP", quality=50, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    for quality in SHEET_QUALITIES:
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=quality, method=4)
+        uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        if len(uri) <= SHEET_ROOM:
+            return uri
+    return None
 
 
 def _light(content: bytes, finish: Finish) -> tuple[str, bytes]:
