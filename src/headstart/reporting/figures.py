@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Chart = alt.TopLevelMixin
 
 LARGEST_MATRIX = 20  # classes; above it a matrix no longer reads on a page
+MOST_CELLS = 1_600  # in the matrices of the other arms; each weighs some 250 bytes on the page
 LARGEST_RECALLS = 15  # classes; above it only two arms share a row
 BIGGEST_CONFUSIONS = 12
 CURVE_POINTS = 120
@@ -180,17 +181,26 @@ def confusion_matrices(results: Results) -> Chart | None:
 
 
 def other_matrices(results: Results) -> Chart | None:
-    """The matrices of all arms that ``confusion_matrices`` leaves out, small."""
+    """The matrices of the arms that ``confusion_matrices`` leaves out, small."""
     import altair as alt
 
-    classes = [entry.name for entry in results.data.classes]
-    arms = tables.other_arms(results)
-    if not arms or not 2 <= len(classes) <= LARGEST_MATRIX:
+    arms = arms_in_other_matrices(results)
+    if not arms:
         return None
+    classes = [entry.name for entry in results.data.classes]
     size = max(15, min(32, 230 // len(classes)))
     panels = [_matrix(arm, words.shortened(classes, 14), size) for arm in arms]
     joined = alt.concat(*panels, columns=3 if len(classes) <= 12 else 2, spacing=12)
     return styled(joined.resolve_scale(color="shared"))
+
+
+def arms_in_other_matrices(results: Results) -> list[tables.ArmSummary]:
+    """All of them, or with many cells those with the highest scores, in the usual order."""
+    arms, classes = tables.other_arms(results), len(results.data.classes)
+    if not 2 <= classes <= LARGEST_MATRIX:
+        return []
+    best = sorted(arms, key=lambda row: -(row.score or 0.0))[: MOST_CELLS // classes**2]
+    return [row for row in arms if row in best]
 
 
 def per_class_recall(results: Results) -> Chart | None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 160  # pixels; the gallery shows pictures at most 120 wide
 LIGHT_ENOUGH = 6_000  # bytes; a picture below this is embedded as it is
-ROOM = 2_300_000  # letters of data addresses in the gallery
-SHEET_ROOM = 400_000  # letters of a sheet of small pictures
+ROOM = 1_700_000  # letters of data addresses in the gallery
+SHEET_ROOM = 300_000  # letters of a sheet of small pictures
 SHEET_QUALITIES = (60, 40, 20, 5)
 SAMPLE = 24  # pictures that tell how large the others will be
 GROWS, SHRINKS = 1.25, 0.85  # beyond these a figure stops growing, and scrolls
@@ -184,7 +184,7 @@ def _clean(element: ElementTree.Element, ids: dict[str, str]) -> ElementTree.Ele
 def _is_mark(element: ElementTree.Element) -> bool:
     """Whether it has something to tell that is not written beside it, as a title is."""
     symbol = element.get("role") == "graphics-symbol" and element.get("aria-label")
-    return bool(symbol) and element.get("aria-roledescription") != "title"
+    return bool(symbol) and element.get("aria-roledescription") not in ("title", "subtitle")
 
 
 def _renamed(value: str, ids: dict[str, str]) -> str:

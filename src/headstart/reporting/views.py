@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from headstart.arms import BASELINE, method_title
-from headstart.reporting import answer_chart, feature_chart, tables, words
+from headstart.reporting import answer_chart, feature_chart, figures, tables, words
 from headstart.reporting.answer import detectable
 from headstart.results import Compute, Pretraining, Results
 
@@ -184,7 +184,7 @@ def captions(results: Results) -> dict[str, Context]:
         ),
         "other_matrices": _caption(
             "The other arms",
-            f"Read like the matrices above. {added}An empty cell is 0.",
+            f"Read like the matrices above. {added}An empty cell is 0." + _left_out(results),
         ),
         "feature_maps": _caption(
             "Test images, as each encoder sees them before any labels",
@@ -202,6 +202,17 @@ def captions(results: Results) -> dict[str, Context]:
             "1. A cross marks where a run was stopped.",
         ),
     }
+
+
+def _left_out(results: Results) -> str:
+    """That some arms have no matrix on the page, and where their numbers are."""
+    shown, arms = figures.arms_in_other_matrices(results), tables.other_arms(results)
+    if len(shown) == len(arms):
+        return ""
+    return (
+        f" Only the {len(shown)} of these {len(arms)} arms with the highest scores; results.json "
+        "holds all."
+    )
 
 
 def _answer_caption(results: Results, one: bool, delta: str) -> Context:

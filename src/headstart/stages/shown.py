@@ -24,7 +24,7 @@ FOLDER = "thumbnails"
 SIDE = 72  # pixels of a picture
 PAIRS, EACH = 3, 4  # confusions an arm, and images of each
 MOST = 400  # images on a map
-MARKS = 2_400  # marks on all maps together; each weighs some 250 bytes on the page
+MARKS = 2_000  # marks on all maps together; each weighs some 250 bytes on the page
 
 
 def show(run: Run, data: Dataset, grid: Grid) -> ShownImages:

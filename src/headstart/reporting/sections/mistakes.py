@@ -15,7 +15,7 @@ from headstart.results import Confusion, Results, ShownImages
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-ROOM = 300_000  # letters of data addresses; what finds no room is told in words alone
+ROOM = 250_000  # letters of data addresses; what finds no room is told in words alone
 FINISH = Finish(72, 70)
 
 
