@@ -42,6 +42,7 @@ from headstart.results import (
     Times,
 )
 from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
+from headstart.stages.shown import show
 from headstart.stats.gates import Gate as Checked
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
@@ -83,7 +84,8 @@ class Asked:
 def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Outcome:
     """Put the results together and write them for programs and for people."""
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
-    results = gather(run, data, grid, answers, asked)
+    found = gather(run, data, grid, answers, asked)
+    results = found.model_copy(update={"shown": show(run, data, grid)})
     path = run.folder / "results.json"
     write_json(path, results.to_json())
     return Outcome(results, path, write_report(results, run.folder))
