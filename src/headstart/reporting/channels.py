@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from headstart.reporting import words
-from headstart.results import Channels
+from headstart.results import Channels, Results
 
 GREY_PICTURES = (
     "Pictures show the first channel as grey, from its 1st percentile (black) to its 99th (white)."
 )
+
+
+def grey_pictures(results: Results) -> str:
+    """What pictures show where there are no colours; "" of photographs."""
+    return GREY_PICTURES if results.data.channels else ""
 
 
 def about_channels(channels: Channels | None) -> Iterator[str]:

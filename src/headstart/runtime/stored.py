@@ -13,6 +13,7 @@ from headstart.data.bands import Bands
 from headstart.data.channels import Normalisation
 from headstart.methods.supervised import Supervised
 from headstart.nn.encoder import Encoder, build_encoder
+from headstart.reporting.model_card import Preprocessing
 from headstart.results import ArmResult, Results, load_results
 from headstart.runtime.networks import load_weights
 from headstart.runtime.run import RGB_NORMALISATION, Cell
@@ -58,8 +59,7 @@ class Stored:
     @property
     def side(self) -> int:
         """Side of the square that its run keeps a whole picture as, in pixels."""
-        factor: float = self.results.study["data"]["cache_factor"]
-        return round(self.image_size * factor)
+        return Preprocessing.of(self.results).stored
 
     @property
     def bands(self) -> Bands | None:
