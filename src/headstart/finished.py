@@ -42,8 +42,7 @@ from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
 from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
-from headstart.stages.report import Answers, Asked, Outcome, gather
-from headstart.stages.shown import show
+from headstart.stages.report import Answers, Asked, Outcome, gather, show
 from headstart.store import FinishedStore, Store, UnfinishedError, write_json
 
 
