@@ -153,13 +153,15 @@ def test_long_work_shows_how_far_it_is(run: Path) -> None:
         assert last[0] == last[1]
 
 
-def small(bags: Path, **changes: object) -> Study:
+def small(bags: Path, pool: Path | None, home: Path) -> Study:
     """One method, one head: a run of seconds."""
-    settings = {"protocols": ["knn"], "compute_matched": False}
-    study = tiny_study.study(bags, only=["simclr"], label_fractions=[1.0], **changes)
-    classify = study.classify.model_copy(update=settings)
-    explain = study.explain.model_copy(update={"images": 0})
-    return study.model_copy(update={"classify": classify, "explain": explain})
+    return tiny_study.study(
+        bags,
+        only=["simclr"],
+        data={"unlabeled": str(pool) if pool else None, "cache": str(home / "cache")},
+        classify={"protocols": ["knn"]},
+        explain={"images": 0},
+    )
 
 
 def test_near_copies_are_suggested_once(bags: Path, tmp_path: Path) -> None:
@@ -179,8 +181,7 @@ def test_near_copies_are_suggested_once(bags: Path, tmp_path: Path) -> None:
         }
         for name, kind in kinds.items():
             kind.save(pool / f"{k}{name}")
-    study = small(bags, data={"unlabeled": str(pool), "cache": str(tmp_path / "cache")})
-    run_study(study, tmp_path / "run")
+    run_study(small(bags, pool, tmp_path), tmp_path / "run")
     found = suggest_images(tmp_path / "run", 20)
     shown = sorted(Path(path).name[0] for path in found.paths)
     assert shown == ["0", "1", "2", "3"]
@@ -188,8 +189,7 @@ def test_near_copies_are_suggested_once(bags: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_pool_is_told_so(bags: Path, tmp_path: Path) -> None:
-    study = small(bags, data={"unlabeled": None})
-    run_study(study, tmp_path / "run")
+    run_study(small(bags, None, tmp_path), tmp_path / "run")
     with pytest.raises(StudyError, match="no unlabelled images to choose from"):
         suggest_images(tmp_path / "run", 3)
 
@@ -215,7 +215,8 @@ def test_a_wrong_number_is_one_line(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("headstart: ")
     assert words in line
     assert not list(tmp_path.rglob("*.csv"))
 

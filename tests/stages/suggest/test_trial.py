@@ -76,21 +76,25 @@ def test_the_strength_is_the_one_that_suits_random_images() -> None:
     assert best_strength(y, answers) == 1
 
 
-@pytest.mark.parametrize(("labelled", "n"), [(50, 100), (270, 100), (270, 10), (3000, 100)])
+@pytest.mark.parametrize(("labelled", "n"), [(50, 100), (270, 100), (270, 20), (3000, 100)])
 def test_the_labelled_images_play_the_real_proportion(labelled: int, n: int) -> None:
     budget = scaled_down(labelled, n)
-    assert budget.start + 4 * budget.added <= labelled + 2
-    if budget.start > 20:
-        assert budget.added / budget.start == pytest.approx(n / labelled, rel=0.2)
+    assert budget is not None
+    assert budget.start + 4 * budget.added == labelled
+    assert budget.added / budget.start == pytest.approx(n / labelled, rel=0.25)
 
 
-def test_too_few_labelled_images_make_no_trial() -> None:
+def test_at_least_five_are_added() -> None:
+    assert scaled_down(270, 1) == Budget(250, FEWEST_ADDED)
+    assert scaled_down(20, 1) == Budget(0, FEWEST_ADDED)
+    assert scaled_down(19, 1) is None
+
+
+def test_too_few_images_make_no_trial() -> None:
     judge = classes(3, [10] * 3, 0.1)
     assert try_out(classes(3, [5] * 3, 0.1), judge, 2, 0, silent) is None
     assert try_out(classes(3, [30] * 3, 0.1), classes(3, [5] * 3, 0.1), 60, 0, silent) is None
-    enough = try_out(classes(3, [30] * 3, 0.1), judge, 60, 0, silent)
-    assert enough is not None
-    assert enough.budget.added >= FEWEST_ADDED
+    assert try_out(classes(3, [30] * 3, 0.1), judge, 60, 0, silent) is not None
 
 
 def test_both_learn_from_the_same_start_and_the_bar_moves() -> None:

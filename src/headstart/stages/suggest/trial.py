@@ -24,7 +24,7 @@ METRIC = "balanced_accuracy"
 DRAWS = 10
 POOL = 4  # images of the pool for each that is chosen, where labelled images have to play it
 MOST = 2_000  # labelled images that take part, and held-out ones
-FEWEST_ADDED = 5  # fewer images than this make no difference that could be seen
+FEWEST_ADDED = 5  # with fewer there is no difference to be seen
 FEWEST_HELD_OUT = 20
 STRENGTHS = tuple(np.logspace(-4, 2, 13).tolist())
 """Of the head's penalty, λ of ``nn.linear``."""
@@ -93,21 +93,24 @@ _SAID = {
 Progress = Callable[[int, int], None]
 
 
-def scaled_down(labelled: int, n: int) -> Budget:
+def scaled_down(labelled: int, n: int) -> Budget | None:
     """A budget that labelled images can play, in the proportion of ``n`` to ``labelled``.
 
     Of L labelled images a are the start and r·a are added, r = n / L, from a pool of ``POOL`` times
-    as many: a · (1 + ``POOL`` · r) = L.
+    as many: a · (1 + ``POOL`` · r) = L. At least ``FEWEST_ADDED`` are added; None where there are
+    too few images for that.
     """
-    start = int(labelled / (1 + POOL * n / labelled))
-    return Budget(start, round((labelled - start) / POOL))
+    added = max(FEWEST_ADDED, round(labelled / (1 + POOL * n / labelled) * n / labelled))
+    start = labelled - POOL * added
+    return Budget(start, added) if start >= 0 else None
 
 
 def try_out(known: Known, held_out: Known, n: int, seed: int, progress: Progress) -> Trial | None:
     """Try the choice of ``n`` images out on the labelled ones; None where there are too few."""
     train, judge = known.some(MOST, seed), held_out.some(MOST, seed)
-    budget = scaled_down(len(train.y), round(n * len(train.y) / len(known.y)))
-    if budget.added < FEWEST_ADDED or len(judge.y) < FEWEST_HELD_OUT:
+    labelled = len(train.y)
+    budget = scaled_down(labelled, max(1, round(n * labelled / len(known.y))))
+    if budget is None or len(judge.y) < FEWEST_HELD_OUT:
         return None
     seeds = [seed + draw for draw in range(DRAWS)]
     answers = compete(train, judge, budget, seeds, progress)
