@@ -40,7 +40,7 @@ SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
     "weight decay of 0.1": ("simclr", {"optim": {"weight_decay": 0.1}}),
     "weight decay of 0.1, MoCo": ("moco", {"optim": {"weight_decay": 0.1}}),
     "learning rate 50 times too high": ("simsiam", {"optim": {"lr": 3.0}}),
-    "a target that stands still": ("byol", {"momentum": 1.0, "optim": {"weight_decay": 0.1}}),
+    "a target that stands still": ("byol", {"base_momentum": 1.0, "optim": {"weight_decay": 0.1}}),
 }
 
 
