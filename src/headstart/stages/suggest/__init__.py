@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -138,8 +140,8 @@ def _pictures(run: Run, data: Dataset, positions: Ints, x: Floats) -> Ints:
     near = pairs.take(pairs.near)
     place = np.zeros(int(rows.max()) + 1, np.int64)
     place[rows] = np.arange(len(rows))
-    same = np.unique(x, axis=0, return_index=True, return_inverse=True)
-    first = same[1][same[2].ravel()]
+    seen: dict[bytes, int] = {}
+    first = [seen.setdefault(blake2b(row.tobytes()).digest(), i) for i, row in enumerate(x)]
     a = np.concatenate([place[near.a], np.arange(len(x))])
     b = np.concatenate([place[near.b], first])
     ties = sparse.coo_array((np.ones(len(a)), (a, b)), shape=(len(x), len(x)))
