@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from headstart.pipeline import run_study
 from headstart.results import load_results
 from headstart.stages.predict import Wanted
 from headstart.stages.report import Outcome
-from headstart.stages.suggest import Suggested
+from headstart.stages.suggest import Suggested, as_csv
 from headstart.types import DatasetIndex
 from tiny_study import Spoken
 
@@ -141,6 +142,17 @@ def test_whether_it_beats_chance_is_tried_out_and_said(found: Suggested) -> None
         "not shown": "It does not beat random choice here",
     }
     assert expected[found.trial.verdict] in worth
+
+
+def test_where_it_could_not_be_tried_out_that_is_said(found: Suggested) -> None:
+    _, worth = replace(found, trial=None).lines
+    assert "whether it beats a random one here is not known" in worth
+
+
+def test_a_run_without_a_classifier_names_no_classes(found: Suggested) -> None:
+    rows = list(csv.DictReader(as_csv(replace(found, classes=())).splitlines()))
+    assert len(rows) == 20
+    assert {row["class"] for row in rows} == {""}
 
 
 def test_long_work_shows_how_far_it_is(run: Path) -> None:

@@ -61,6 +61,22 @@ def test_noise_is_not_said_to_help() -> None:
     assert "does not beat random choice" in trial.sentence
 
 
+@pytest.mark.slow
+def test_a_gain_is_hardly_ever_claimed_of_noise() -> None:
+    """Sixty sets whose features know nothing: a 95 % interval may lie above 0 for one or two."""
+    said = []
+    for k in range(60):
+        rng = np.random.default_rng(1000 + k)
+        train, judge = (
+            Known(scaled(rng.standard_normal((n, 12)).astype(np.float32)), rng.integers(4, size=n))
+            for n in (120, 80)
+        )
+        trial = try_out(train, judge, 40, 100 * k, silent)
+        assert trial is not None
+        said.append(trial.verdict)
+    assert said.count("better") <= 4
+
+
 def test_scores_are_balanced_accuracies_and_their_difference() -> None:
     y = np.array([0, 0, 0, 1])
     answers = np.array([[[0, 0, 0, 0], [0, 0, 1, 1]], [[1, 1, 1, 1], [1, 1, 1, 1]]])

@@ -37,7 +37,7 @@ class Suggested:
     ``positions`` in the index; ``cluster`` numbers the groups that k-means found;
     ``typicality`` is 1 over the mean distance to the nearest images of the cluster; ``distance`` is
     that to the nearest labelled training image, in [0, 2], as features have length 1.
-    ``classes`` are what the run's best classifier takes them for, "" where there is none.
+    ``classes`` are what the run's best classifier takes them for; empty where it has none.
     """
 
     encoder: Chosen
