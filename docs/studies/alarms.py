@@ -174,9 +174,8 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
             )
     for run in (run for run in runs if run["spoilt"]):
         before = "yes" if warned_before(run) else "no"
-        lines.append(
-            f"| {run['spoilt']} | {run['method']} | {before} | {warned(run)} | {_course([run])} |"
-        )
+        what = f"{run['data']}: {run['spoilt']} | {run['method']}"
+        lines.append(f"| {what} | {before} | {warned(run)} | {_course([run])} |")
     return "\n".join(lines)
 
 
