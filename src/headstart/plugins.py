@@ -13,7 +13,12 @@ from headstart.methods import METHODS
 from headstart.reporting.sections import SECTIONS
 
 register_method = METHODS.register
+"""A class derived from ``headstart.methods.base.Method``: how an encoder learns without labels."""
 register_attribution = ATTRIBUTIONS.register
+"""A function from a ``Case`` to ``Maps``: which pixels carry a score."""
 register_source = SOURCES.register
+"""A class with ``accepts`` and ``images``: where images come from."""
 register_section = SECTIONS.register
+"""A function from the results and the run's folder to HTML: a part of the report."""
 register_executor = EXECUTORS.register
+"""A class with ``map``: where the encoders of a study are computed."""
