@@ -57,6 +57,9 @@ NOT_RUN = {
     "headstart run --unlabeled photos --labeled bags --out runs/bags --executor ray": (
         "starts a cluster: tests/executors/test_ray.py"
     ),
+    "headstart run --unlabeled photos --labeled bags --out runs/bags --track tensorboard,mlflow": (
+        "makes a data base: tests/trackers/"
+    ),
     "headstart bench": "measures for a minute: tests/bench/",
     "headstart bench --backbone resnet50 --image-size 224 --batch-size 64 --method byol "
     "--peer lightly --json bench.json": "measures for minutes: tests/bench/",
@@ -72,6 +75,7 @@ ELSEWHERE = {
 SHOWN = {
     ("README.md", "text"): 1,  # the tree
     ("docs/architecture.md", "text"): 1,  # the registries
+    ("docs/extending.md", "toml"): 1,  # the example's entry points; tests/test_extensions.py
     ("docs/reliability.md", "bash"): 1,  # a SLURM script
     ("docs/reliability.md", "text"): 1,  # what damage looks like
     ("docs/scale.md", "bash"): 1,  # a SLURM script; tests/test_launcher.py runs it

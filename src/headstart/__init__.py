@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         register_method,
         register_section,
         register_source,
+        register_tracker,
     )
     from headstart.results import Results, load_results
 
@@ -43,6 +44,7 @@ _HOMES = {
         "register_method",
         "register_section",
         "register_source",
+        "register_tracker",
     ),
     "results": ("Results", "load_results"),
 }
@@ -63,6 +65,7 @@ __all__ = [
     "register_method",
     "register_section",
     "register_source",
+    "register_tracker",
     "run",
     "suggest",
 ]
