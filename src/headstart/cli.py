@@ -283,6 +283,7 @@ _OTHERS = (
     runs.compare,
     runs.explain,
     using.predict,
+    using.suggest,
     runs.report,
     runs.list_,
     runs.tensorboard,

@@ -47,6 +47,8 @@ from headstart.stats.gates import Gate as Checked
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
 
+__all__ = ["Answers", "Asked", "Outcome", "gather", "report", "show"]
+
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "scipy")
 
 
