@@ -9,34 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from scipy.fft import dctn
 
 from headstart.data.cache import PixelCache, open_cache
+from headstart.data.hamming import near_hashes
 from headstart.data.near import (
     MOST,
     NearCopies,
-    _search,
     embedding_pairs,
     fingerprints,
 )
 from headstart.data.scan import find_labeled, find_unlabeled
-
-
-def near_pairs(
-    a: np.ndarray, b: np.ndarray | None = None, distance: int = 6
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """i, j and distance of all pairs found, by i, then j; within ``a`` only those with i < j."""
-    chunks = list(_search(a, a if b is None else b, distance))
-    none = np.zeros(0, np.int64)
-    i, j, bits = (np.concatenate([none, *(c[k] for c in chunks)]) for k in range(3))
-    order = np.lexsort((j, i))
-    if b is None:
-        order = order[i[order] < j[order]]
-    return i[order], j[order], bits[order]
-
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing_small_160.tar"
 
@@ -104,70 +88,6 @@ def test_no_images_have_no_prints_and_no_pairs() -> None:
     assert len(fingerprints(empty).hashes) == 0
     finder = NearCopies(PixelCache(empty, np.zeros(0, np.float32), (), ()))
     assert len(finder.pairs([])) == 0
-    assert len(near_pairs(np.zeros(0, np.uint64))[0]) == 0
-
-
-# --- pairs of hashes ---------------------------------------------------------------------------
-
-
-def brute(a: np.ndarray, b: np.ndarray, distance: int) -> set[tuple[int, int, int]]:
-    return {
-        (i, j, (int(x) ^ int(y)).bit_count())
-        for i, x in enumerate(a)
-        for j, y in enumerate(b)
-        if (int(x) ^ int(y)).bit_count() <= distance
-    }
-
-
-def triples(found: tuple[np.ndarray, ...]) -> list[tuple[int, int, int]]:
-    return list(zip(*(part.tolist() for part in found), strict=True))
-
-
-# Hashes a few bits from one of two centres: near and far pairs, and equal ones.
-HASHES = st.lists(
-    st.tuples(st.sampled_from([0, 0xDEADBEEF12345678]), st.sets(st.integers(0, 63), max_size=8)),
-    max_size=25,
-).map(
-    lambda made: np.array([c ^ sum(1 << bit for bit in bits) for c, bits in made], dtype=np.uint64)
-)
-
-
-@given(HASHES, HASHES, st.integers(0, 16))
-@settings(max_examples=60, deadline=None)
-def test_no_pair_is_missed_and_none_is_made_up(a: np.ndarray, b: np.ndarray, distance: int) -> None:
-    found = triples(near_pairs(a, b, distance))
-    assert found == sorted(brute(a, b, distance))
-    within = triples(near_pairs(a, None, distance))
-    assert within == sorted(p for p in brute(a, a, distance) if p[0] < p[1])
-
-
-def planted(n: int, pairs: int, distance: int, seed: int = 0) -> tuple[np.ndarray, set]:
-    """Random hashes, and pairs of positions that are just so many bits apart."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
-    places = rng.permutation(n)[: 2 * pairs].reshape(2, pairs)
-    for i, j in places.T:
-        flips = rng.choice(64, distance, replace=False)
-        hashes[j] = hashes[i] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64))
-    return hashes, {tuple(sorted(p)) for p in places.T.tolist()}
-
-
-@pytest.mark.parametrize("distance", [0, 3, 6, 10])
-def test_planted_pairs_are_found_among_many(distance: int) -> None:
-    hashes, expected = planted(3000, 40, distance)
-    i, j, bits = near_pairs(hashes, None, distance)
-    found = set(zip(i.tolist(), j.tolist(), strict=True))
-    assert found == expected  # 4.5 million pairs: by chance none is within 10 bits
-    assert set(bits.tolist()) == {distance}
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_hashes_take_seconds() -> None:
-    hashes, expected = planted(100_000, 500, 6)
-    started = time.perf_counter()
-    i, j, _ = near_pairs(hashes, None, 6)
-    assert time.perf_counter() - started < 60
-    assert set(zip(i.tolist(), j.tolist(), strict=True)) == expected
 
 
 # --- copies of photos --------------------------------------------------------------------------
@@ -209,7 +129,7 @@ def test_look_alikes_are_no_copies() -> None:
         made.append(Image.fromarray(other.astype(np.uint8)))
     pairs = NearCopies(cached(made)).pairs(range(6))
     prints = fingerprints(cached(made).pixels)
-    assert len(near_pairs(prints.hashes, None, 6)[0]) > 0
+    assert sum(len(i) for i, _, _ in near_hashes(prints.hashes, prints.hashes, 6)) > len(made)
     assert not pairs.near.any()
 
 
