@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from headstart.data.hamming import near_hashes
 from headstart.data.near import (
     MOST,
     NearCopies,
-    embedding_pairs,
     fingerprints,
+    look_alikes,
 )
 from headstart.data.scan import find_labeled, find_unlabeled
 
@@ -254,18 +255,35 @@ def test_generated_bags_are_no_copies_of_each_other(bags: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_embedding_pairs_are_those_of_all_cosines(chunk: int) -> None:
+@pytest.mark.parametrize("most", [3, 1000])
+def test_look_alikes_are_the_first_of_all_cosines(chunk: int, most: int) -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(30, 4)).astype(np.float32)
     b = np.concatenate([a[:10] * 3 + 0.01, rng.normal(size=(15, 4)), np.zeros((1, 4))])
     b = b.astype(np.float32)
-    i, j, r = embedding_pairs(a, b, 0.9, chunk)
-    expected = {
-        (x, y)
+    found = look_alikes(a, b, 0.9, most, chunk)
+    cosines = {
+        (x, y): a[x] @ b[y] / np.linalg.norm(a[x]) / np.linalg.norm(b[y])
         for x in range(30)
         for y in range(25)
-        if a[x] @ b[y] / np.linalg.norm(a[x]) / np.linalg.norm(b[y]) >= 0.9
     }
-    assert list(zip(i.tolist(), j.tolist(), strict=True)) == sorted(expected)
-    assert {(x, x) for x in range(10)} <= expected
-    assert (r >= 0.9).all()
+    expected = sorted((p for p in cosines if cosines[p] >= 0.9), key=lambda p: -cosines[p])
+    assert found.count == len(expected)
+    assert found.cosine == pytest.approx([cosines[p] for p in expected[:most]], abs=1e-6)
+    assert set(zip(found.i.tolist(), found.j.tolist(), strict=True)) == set(expected[:most])
+    assert {(x, x) for x in range(10)} <= set(expected)
+
+
+def test_a_collapsed_encoder_fills_no_memory() -> None:
+    """Every image like every other: 4 million pairs are counted, 100 are kept."""
+    x = np.ones((2000, 2), np.float32)
+    tracemalloc.start()
+    try:
+        found = look_alikes(x, x, 0.95, 100, chunk=100)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.count == 4_000_000
+    assert found.i.tolist() == [0] * 100
+    assert found.j.tolist() == list(range(100))
+    assert peak < 10_000_000  # all pairs would take 96 MB

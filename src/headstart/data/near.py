@@ -273,29 +273,48 @@ def _best(candidates: Sequence[Pairs], *, within: bool) -> Pairs:
 # --- pairs of features -------------------------------------------------------------------------
 
 
-def embedding_pairs(
-    a: Floats, b: Floats, cosine: float = 0.95, chunk: int = 1024
-) -> tuple[Ints, Ints, Doubles]:
-    """Pairs of features that point the same way: i (P,), j (P,) and their cosine (P,).
+@dataclass(frozen=True)
+class LookAlikes:
+    """Pairs of features that point the same way, the most alike first.
+
+    ``i`` (P,) and ``j`` (P,) are rows, ``cosine`` (P,) falls; ``count`` are all that were found, of
+    which these are the first.
+    """
+
+    i: Ints
+    j: Ints
+    cosine: Doubles
+    count: int
+
+
+def look_alikes(a: Floats, b: Floats, cosine: float, most: int, chunk: int = 1024) -> LookAlikes:
+    """The ``most`` pairs of a row of ``a`` and one of ``b`` that are most alike.
 
     Args:
         a: features (A, D).
         b: features (B, D); a row of zeros is in no pair.
         cosine: the smallest that counts.
+        most: pairs that are kept: a collapsed encoder finds every pair alike, and they would not
+            fit into memory.
         chunk: rows of ``a`` and ``b`` compared at a time.
     """
     a, b = _unit(a), _unit(b)
-    i, j, r = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    kept = LookAlikes(_NONE, _NONE, np.empty(0), 0)
     for left in range(0, len(a), chunk):
         for right in range(0, len(b), chunk):
             cosines = a[left : left + chunk] @ b[right : right + chunk].T
             rows, columns = np.nonzero(cosines >= cosine)
-            i.append(rows + left)
-            j.append(columns + right)
-            r.append(cosines[rows, columns].astype(np.float64))
-    first, second, values = np.concatenate(i), np.concatenate(j), np.concatenate(r)
-    order = np.lexsort((second, first))
-    return first[order], second[order], values[order]
+            found = rows + left, columns + right, cosines[rows, columns].astype(np.float64)
+            kept = _most_alike(kept, found, most)
+    return kept
+
+
+def _most_alike(kept: LookAlikes, found: tuple[Ints, Ints, Doubles], most: int) -> LookAlikes:
+    """The first of what was kept and what was found; of equally alike ones those of first rows."""
+    i, j = np.concatenate([kept.i, found[0]]), np.concatenate([kept.j, found[1]])
+    r = np.concatenate([kept.cosine, found[2]])
+    first = np.lexsort((j, i, -r))[:most]
+    return LookAlikes(i[first], j[first], r[first], kept.count + len(found[0]))
 
 
 def _unit(x: Floats) -> Floats:
