@@ -22,7 +22,7 @@ FLOORS = (
     {"stages", "executors"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
-    {"cluster", "terminal", "faults", "launcher", "finished", "features"},
+    {"cluster", "terminal", "faults", "launcher", "finished", "features", "plan"},
     {"api"},
     {"commands"},
     {"cli"},

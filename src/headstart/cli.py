@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import export, images, machine, runs, using
+from headstart.commands import export, images, machine, plan, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -277,6 +277,7 @@ _OTHERS = (
     runs.tensorboard,
     export.export,
     machine.bench,
+    plan.plan,
     machine.presets,
     machine.settings,
 )

@@ -32,7 +32,7 @@ _ROWS = 16  # of a block: few long rows are faster than many short ones
 _QUERIES = 1 << 20  # hashes that are looked for at a time
 _ROOM = 4_000_000  # pairs held at a time; where more are found, fewer are looked for at a time
 # Nanoseconds of one core, roughly; they decide how to cut the bits, and change no result.
-_PAIR, _LOOKUP, _VISIT = 0.8, 30.0, 40_000.0
+_PAIR, _LOOKUP, _VISIT, _BUILD = 0.8, 30.0, 40_000.0, 200.0
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,14 @@ class Bands:
         """Pairs that are compared where the hashes are random."""
         return queries * base * sum(self.lookups(distance)) / 2**self.bits
 
-    def _cost(self, queries: int, base: int, distance: int) -> float:
+    def seconds(self, queries: int, base: int, distance: int) -> float:
+        """About how long one core takes, where the hashes are random."""
         rounds, rest = divmod(queries, _QUERIES)
         visits = rounds * min(1 << self.bits, _QUERIES) + min(1 << self.bits, rest)
         searching = sum(_VISIT + _LOOKUP * n for n in self.lookups(distance) if n)
-        building = base * self.count * 200
-        return visits * searching + building + _PAIR * self.compared(queries, base, distance)
+        building = _BUILD * base * self.count
+        pairs = _PAIR * self.compared(queries, base, distance)
+        return (visits * searching + building + pairs) / 1e9
 
     @classmethod
     def cheapest(cls, queries: int, base: int, distance: int) -> Self:
@@ -71,7 +73,7 @@ class Bands:
             for count in range(1, 9)
             for bits in range(min(_WORD // count, _WIDEST) + 1)
         ]
-        return min(cuts, key=lambda cut: cut._cost(queries, base, distance))
+        return min(cuts, key=lambda cut: cut.seconds(queries, base, distance))
 
 
 def near_hashes(
