@@ -9,7 +9,7 @@ from headstart.config import Study
 from headstart.cost import makespan
 from headstart.data.near import THUMB
 from headstart.plan.networks import Counted, count
-from headstart.plan.rates import HASHED, Rates
+from headstart.plan.rates import LINK, Rates
 from headstart.plan.work import Sizes, Work, near_searches, work_of
 from headstart.recipes import resolve_recipe
 
@@ -17,9 +17,14 @@ IMAGE_BYTES = 1500.0
 """Of this process's memory that an image takes beside its pixels: paths, digests, hashes."""
 PROCESS_BYTES = 1.2e9
 """Of a process before it holds an image: mostly libraries."""
+HASHED, HASHED_PIXEL = 3e-5, 1e-8
+"""Core-seconds that the hashes of an image take, and each of its cached pixels besides."""
 EXCHANGE = 30e-6  # seconds that one exchange between processes takes, however little it carries
 FEW = 32  # images a process below which a GPU is not kept busy
-ASSUMED_LINK = "Exchanges between GPUs: {:.0f} GB/s and 30 µs each, an assumption, not measured."
+ASSUMED_LINK = (
+    f"Exchanges between GPUs: {LINK / 1e9:.0f} GB/s and {EXCHANGE * 1e6:.0f} µs each, an "
+    "assumption, not measured."
+)
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,7 @@ def forecast(study: Study, sizes: Sizes, machine: Machine, rates: Rates) -> Plan
     encoders = [reckoner.encoder(work) for work in works]
     index = reckoner.index()
     layouts = _layouts(encoders, machine, index)
-    networks = sum(work.networks for work in works)
-    side = round(study.encoder.image_size * study.data.cache_factor)
+    weights = reckoner.labelled.encoder * sum(work.networks for work in works)
     features = 4 * reckoner.labelled.features * sizes.labelled * len(works)
     return Plan(
         sizes=sizes,
@@ -108,7 +112,7 @@ def forecast(study: Study, sizes: Sizes, machine: Machine, rates: Rates) -> Plan
         layouts=layouts,
         low=layouts[0].low,
         high=layouts[0].high,
-        disk=3 * side**2 * sizes.all + networks * reckoner.labelled.encoder + features,
+        disk=3 * study.cached_side**2 * sizes.all + weights + features,
         scratch=3 * THUMB**2 * sizes.all if study.data.near_duplicates else 0,
         memory=PROCESS_BYTES + IMAGE_BYTES * sizes.all,
         gpu_memory=max((reckoner.memory(work) for work in works), default=0) * (machine.gpus > 0),
@@ -158,9 +162,12 @@ class _Reckoner:
 
     def index(self) -> float:
         """Reading and hashing on all cores, and the search for copies on one."""
-        rate, cores = self.rates.decoded, self.machine.cores
-        hashed = self.sizes.all / HASHED if self.study.data.near_duplicates else 0.0
-        return self.sizes.all / (rate * cores) + hashed + sum(near_searches(self.study, self.sizes))
+        images, data = self.sizes.all, self.study.data
+        read = images / (self.rates.decoded * self.machine.cores)
+        if not data.near_duplicates:
+            return read
+        hashed = images * (HASHED + HASHED_PIXEL * self.study.cached_side**2)
+        return read + hashed + sum(near_searches(self.study, self.sizes))
 
     def encoder(self, work: Work) -> _Encoder:
         """Seconds of an encoder and its classifiers."""
@@ -186,11 +193,11 @@ class _Reckoner:
 
     def _exchanging(self, counted: Counted, batch: int, processes: int) -> float:
         """Seconds a step: gradients in a ring, features of the batch, BatchNorm's statistics."""
-        if processes == 1 or self.rates.gpu is None:
+        if processes == 1:
             return 0.0
         carried = 2 * (processes - 1) / processes * counted.trained
         carried += 2 * 2 * batch * counted.features * 4
-        return carried / self.rates.gpu.link + (2 * counted.norms + 3) * EXCHANGE
+        return carried / LINK + (2 * counted.norms + 3) * EXCHANGE
 
     def memory(self, work: Work) -> float:
         """Bytes of a GPU while it trains, with its part of the batch, in bfloat16."""
@@ -198,7 +205,7 @@ class _Reckoner:
             return self._held(self.labelled, self.study.classify.finetune.batch_size, 1, moments=1)
         optim = resolve_recipe(self.study, work.kind).optim
         moments = 2 if optim.name == "adamw" else 1
-        processes = min(max(1, self._joint()), work.batch)
+        processes = min(max(1, self.machine.gpus), work.batch)
         return self._held(self.counted[work.kind], work.batch, processes, moments=moments)
 
     @staticmethod
@@ -206,16 +213,13 @@ class _Reckoner:
         kept = counted.kept.share(batch, processes, each=0.5)
         return counted.weights + (1 + moments) * counted.trained + kept
 
-    def _joint(self) -> int:
-        return self.machine.gpus
-
     def basis(self) -> tuple[str, ...]:
         """Where each rate is from, and what was assumed."""
         said = {f"Pretraining: {rate.said}." for rate in self.pretraining.values()}
         lines = [*sorted(said), f"Training on labels: {self.training.said}."]
         lines.append(f"Judging: {self.forward.said}.")
-        if self.machine.gpus > 1 and self.rates.gpu:
-            lines.append(ASSUMED_LINK.format(self.rates.gpu.link / 1e9))
+        if self.machine.gpus > 1:
+            lines.append(ASSUMED_LINK)
         whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"
         lines.append(
             f"Reading: {self.rates.decoded:,.0f} files a second and core, {whose}; "

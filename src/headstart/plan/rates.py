@@ -20,22 +20,20 @@ from headstart.plan.networks import Counted, count
 DECODED = 1588.0
 """Files a second and core, 400 × 533 px JPEG to 80 px: benchmarks/README.md. Larger ones are
 slower; a bench file with --data on your own images is better."""
-HASHED = 3500.0
-"""Cached images whose thumbnails and hashes are made, a second and core: benchmarks/README.md."""
+LINK = 50e9
+"""Bytes a second between the GPUs of two machines, 400 Gbit/s each: an assumption."""
 
 
 @dataclass(frozen=True)
 class Gpu:
     """What its maker publishes: operations a second in bfloat16 (dense) and in float32 without
-    TF32, in which networks are judged, and bytes of memory. ``link`` bytes a second to other
-    machines are an assumption: 400 Gbit/s a GPU.
+    TF32, in which networks are judged, and bytes of memory.
     """
 
     name: str
     bf16: float
     fp32: float
     memory: float
-    link: float = 50e9
 
 
 # Data sheets of NVIDIA, SXM where there are several; figures with sparsity halved.

@@ -14,8 +14,8 @@ from headstart.data.near import REVIEW_DISTANCE
 from headstart.data.scan import find_labeled, find_unlabeled
 from headstart.pipeline import Task, cells_of, tasks_of
 from headstart.runtime.run import Cell
-from headstart.stages.classify.job import base_steps
-from headstart.stages.pretrain.watch import PROBE
+from headstart.stages.classify import base_steps
+from headstart.stages.pretrain import PROBE
 
 PARTS = ("train", "validation", "test")
 
@@ -45,10 +45,12 @@ class Sizes:
         return self.unlabelled + (self.train if study.data.train_joins_pool else 0)
 
     def budget(self, fraction: float) -> tuple[int, int]:
-        """Labels of a share to train on and to choose with: as ``label_budget`` cuts them."""
-        train = max(self.classes, round(fraction * self.train))
-        validation = max(self.classes, round(fraction * self.validation))
-        return train, min(validation, max(self.classes, train // 3))
+        """Labels of a share to train on and to choose with, as ``label_budget`` cuts them where all
+        classes are of one size.
+        """
+        train = max(1, round(fraction * self.train / self.classes))
+        validation = max(1, round(fraction * self.validation / self.classes))
+        return self.classes * train, self.classes * min(validation, max(1, train // 3))
 
 
 def sizes_of(study: Study, unlabelled: int | None, labelled: int | None, classes: int) -> Sizes:
