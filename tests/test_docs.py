@@ -76,6 +76,8 @@ def test_readme_commands_run(
         words += SMALL if "--seeds" in words else [*SMALL, "--seeds", "0"]
     if words[1] == "explain":
         words += SMALL_EXPLAIN
+    if words[1] == "plan":
+        words += ["--backbone", "test_resnet", "--image-size", "32"]
     if words[1] == "bench":
         words += SMALL_BENCH
     monkeypatch.chdir(home)

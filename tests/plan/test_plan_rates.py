@@ -63,7 +63,8 @@ def test_a_processor_s_file_says_nothing_of_a_gpu() -> None:
     rates = Rates((a_bench(),), gpu=GPUS["a100"])
     study = tiny_study.study(only=["simclr"])
     assert not rates.training(study, "simclr", count(study, "simclr")).measured
-    assert rates.decoded == 500.0
+    assert rates.decoded(80) == 500.0
+    assert Rates(gpu=GPUS["a100"]).decoded(280) == 587.0  # what was measured elsewhere
 
 
 def test_heads_are_scaled_from_those_that_were_timed() -> None:

@@ -163,7 +163,7 @@ class _Reckoner:
     def index(self) -> float:
         """Reading and hashing on all cores, and the search for copies on one."""
         images, data = self.sizes.all, self.study.data
-        read = images / (self.rates.decoded * self.machine.cores)
+        read = images / (self.rates.decoded(self.study.cached_side) * self.machine.cores)
         if not data.near_duplicates:
             return read
         hashed = images * (HASHED + HASHED_PIXEL * self.study.cached_side**2)
@@ -222,7 +222,7 @@ class _Reckoner:
             lines.append(ASSUMED_LINK)
         whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"
         lines.append(
-            f"Reading: {self.rates.decoded:,.0f} files a second and core, {whose}; "
+            f"Reading: {self.rates.decoded(self.study.cached_side):,.0f} files a second and core, {whose}; "
             f"{self.machine.cores} cores."
         )
         lines.append("Explaining, comparing and the report come on top.")

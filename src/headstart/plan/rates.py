@@ -12,14 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headstart.config import EncoderSettings, Study, StudyError
 from headstart.plan.networks import Counted, count
 
-DECODED = 1588.0
-"""Files a second and core, 400 × 533 px JPEG to 80 px: benchmarks/README.md. Larger ones are
-slower; a bench file with --data on your own images is better."""
+DECODED = {80: 1588.0, 160: 912.0, 280: 587.0}
+"""Files a second and core by the side they are cached at: photographs of 400 × 533 px, on another
+machine (benchmarks/README.md). Larger ones are slower; a bench file of your own images is better.
+"""
 LINK = 50e9
 """Bytes a second between the GPUs of two machines, 400 Gbit/s each: an assumption."""
 
@@ -163,10 +165,11 @@ class Rates:
             f"TFLOP/s in {kind}, an assumption, not measured",
         )
 
-    @property
-    def decoded(self) -> float:
-        """Image files read, decoded and scaled, a second and core."""
-        return self.benches[0].cache_images_per_s_per_core if self.benches else DECODED
+    def decoded(self, side: int) -> float:
+        """Image files read, decoded and scaled to a side, a second and core."""
+        if self.benches:
+            return self.benches[0].cache_images_per_s_per_core
+        return float(np.interp(side, list(DECODED), list(DECODED.values())))
 
     def head(self, rows: float, features: int, classes: int) -> float:
         """Core-seconds of a linear head on so many labelled images, scaled from the bench's."""
