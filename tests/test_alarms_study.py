@@ -35,21 +35,35 @@ def learned(run: Mapping[str, Any]) -> bool:
 
 def test_runs_whose_knn_rises_are_left_alone(alarms: ModuleType) -> None:
     healthy = [run for run in RUNS if learned(run)]
-    assert len(healthy) >= 6
+    assert len(healthy) >= 7
     assert [alarms.warned(run) for run in healthy] == ["healthy"] * len(healthy)
     assert sum(map(alarms.warned_before, healthy)) >= 4  # what the rules were changed for
 
 
 def test_long_runs_that_taught_knn_nothing_are_warned_of(alarms: ModuleType) -> None:
-    sick = [run for run in RUNS if not learned(run) and not run["spoilt"]]
+    long = [run for run in RUNS if run["steps"] > 1500]
+    sick = [run for run in long if not learned(run) and not run["spoilt"]]
     assert len(sick) >= 3
     assert all(alarms.warned(run) != "healthy" for run in sick)
 
 
+def test_short_runs_are_warned_of_less_often_and_only_where_knn_has_hardly_risen(
+    alarms: ModuleType,
+) -> None:
+    """The plan of four methods, three data sets and three seeds: 1,200 steps each."""
+    short = [run for run in RUNS if run["steps"] < 1500 and not run["spoilt"]]
+    assert len(short) == 36
+    warned = [run for run in short if alarms.warned(run) != "healthy"]
+    assert sum(map(alarms.warned_before, short)) == 36
+    assert len(warned) == 26
+    assert not any(map(learned, warned))
+
+
 def test_what_was_spoilt_is_seen_but_for_views_that_are_the_same(alarms: ModuleType) -> None:
-    said = {run["spoilt"]: alarms.warned(run) for run in RUNS if run["spoilt"]}
-    assert said["weight decay of 0.1"] == "dimensional"
-    assert said["the same picture twice"] == "healthy"  # a known gap: alarms.md says so
+    said = [(run["spoilt"], alarms.warned(run)) for run in RUNS if run["spoilt"]]
+    assert len(said) == 7
+    for spoilt, verdict in said:  # the views that are the same are a known gap: alarms.md says so
+        assert (verdict == "healthy") == (spoilt == "the same picture twice")
 
 
 def test_the_page_holds_the_table_of_the_script(alarms: ModuleType) -> None:

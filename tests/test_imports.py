@@ -18,7 +18,7 @@ STATE = """
 import json, locale, logging, os, random, signal, sys, warnings
 import numpy, PIL.Image, torch
 import altair, captum.attr, lightning.fabric, tensorboard, timm, torchvision, vl_convert
-import scipy.stats, pydantic, jinja2, rich, typer, yaml
+import scipy.stats, sklearn, pydantic, jinja2, rich, typer, yaml
 
 def state():
     handlers = {str(s): str(signal.getsignal(s)) for s in signal.valid_signals()}

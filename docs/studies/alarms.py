@@ -40,7 +40,7 @@ SPOILT: dict[str, tuple[str, dict[str, Any]]] = {
     "weight decay of 0.1": ("simclr", {"optim": {"weight_decay": 0.1}}),
     "weight decay of 0.1, MoCo": ("moco", {"optim": {"weight_decay": 0.1}}),
     "learning rate 50 times too high": ("simsiam", {"optim": {"lr": 3.0}}),
-    "a target that stands still": ("byol", {"momentum": 1.0, "optim": {"weight_decay": 0.1}}),
+    "a target that stands still": ("byol", {"base_momentum": 1.0, "optim": {"weight_decay": 0.1}}),
 }
 
 
@@ -174,9 +174,8 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
             )
     for run in (run for run in runs if run["spoilt"]):
         before = "yes" if warned_before(run) else "no"
-        lines.append(
-            f"| {run['spoilt']} | {run['method']} | {before} | {warned(run)} | {_course([run])} |"
-        )
+        what = f"{run['data']}: {run['spoilt']} | {run['method']}"
+        lines.append(f"| {what} | {before} | {warned(run)} | {_course([run])} |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,8 @@
-"""Run the demo on the bags of several seeds, and print what it answers as ``demo.md``.
+"""Run the demo on the bags of several seeds, and print what it answers, in Markdown.
 
-python docs/studies/demo_seeds.py runs/demo-seeds > docs/studies/demo.md
+    python docs/studies/demo_seeds.py runs/demo-seeds > runs/demo-seeds.md
+
+``demo.md`` beside this file holds what it answered.
 
 Runs again where it was stopped. Which settings the preset has was decided on the bags of seeds 100
 and above; the seeds here were not looked at before.
@@ -23,7 +25,7 @@ from headstart.results import Comparison
 INTRODUCTION = """\
 # The demo on ten sets of bags
 
-`headstart demo` draws its bags from a seed. This page is what `make demo-seeds` prints: the demo's answer for each of the seeds {seeds}, with everything else as the preset has it. The settings were chosen on bags of seeds 100 and above. A difference is in points of balanced accuracy against supervised training, with its 95 % interval over test images; each seed's bags are other bags and its networks other networks.
+`headstart demo` draws its bags from a seed. This is what `make demo-seeds` prints: the demo's answer for each of the seeds {seeds}, with everything else as the preset has it. The settings were chosen on bags of seeds 100 and above. A difference is in points of balanced accuracy against supervised training, with its 95 % interval over test images; each seed's bags are other bags and its networks other networks.
 
 """
 

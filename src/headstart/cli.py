@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import export, images, machine, plan, runs, using
+from headstart.commands import doctor, export, images, machine, plan, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -33,6 +33,7 @@ from headstart.commands.options import (
     numbers,
     study_of,
 )
+from headstart.cores import THREADS_SLEEP
 from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
 
@@ -229,6 +230,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         app()  # prints the help
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights sends no usage data
+    os.environ.update({**THREADS_SLEEP, **os.environ})  # what the user has set stays
     try:
         with interrupt.listening():
             code = app(standalone_mode=False)
@@ -276,6 +278,7 @@ _OTHERS = (
     runs.list_,
     runs.tensorboard,
     export.export,
+    doctor.doctor,
     machine.bench,
     plan.plan,
     machine.presets,

@@ -11,6 +11,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# OpenMP's threads sleep while they wait for each other. By default they spin: on cores that another
+# study uses too, each burns the time that the other needs. Read once, when torch is imported.
+THREADS_SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 _PROCESS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 

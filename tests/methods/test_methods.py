@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from headstart.methods import METHODS
 from headstart.methods.base import Method
 from headstart.methods.byol import BYOL
+from headstart.methods.dino import DINO
 from headstart.methods.moco import MoCo
 from headstart.methods.simsiam import SimSiam
 from headstart.methods.supervised import Supervised
@@ -222,6 +223,8 @@ def test_the_floor_is_what_a_constant_network_pays(name: str, batch: int) -> Non
         constant(method.f_k[1])
         keys = method.queue.keys
         keys.copy_(torch.full_like(keys, keys.shape[1] ** -0.5))
+    elif isinstance(method, DINO):  # no output of its own that is the same for all prototypes
+        nn.init.zeros_(method.prototypes.weight)
     else:
         constant(method.projector)  # type: ignore[arg-type]
     loss = float(method.loss(*views(batch)).detach())

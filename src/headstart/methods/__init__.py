@@ -18,5 +18,6 @@ METHODS: Registry[type[Method]] = Registry(
         "byol": "headstart.methods.byol:BYOL",
         "vicreg": "headstart.methods.vicreg:VICReg",
         "barlow_twins": "headstart.methods.barlow_twins:BarlowTwins",
+        "dino": "headstart.methods.dino:DINO",
     },
 )

@@ -221,10 +221,8 @@ class _Reckoner:
         if self.machine.gpus > 1:
             lines.append(ASSUMED_LINK)
         whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"
-        lines.append(
-            f"Reading: {self.rates.decoded(self.study.cached_side):,.0f} files a second and core, {whose}; "
-            f"{self.machine.cores} cores."
-        )
+        rate, cores = self.rates.decoded(self.study.cached_side), self.machine.cores
+        lines.append(f"Reading: {rate:,.0f} files a second and core, {whose}; {cores} cores.")
         lines.append("Explaining, comparing and the report come on top.")
         return tuple(lines)
 

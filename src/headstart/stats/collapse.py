@@ -112,8 +112,9 @@ ADVICE = {
         "encoder. Lower the learning rate, and start again from the last healthy checkpoint."
     ),
     "dimensional": (
-        "Likely cause: augmentation too weak, or too much weight decay. Strengthen crop and colour "
-        "jitter, exclude BatchNorm and biases from weight decay, keep BatchNorm in the projector."
+        "Likely cause: too few steps or images to learn from, augmentation too weak, or too much "
+        "weight decay. Train longer first; if k-NN still stays, strengthen crop and colour jitter, "
+        "exclude BatchNorm and biases from weight decay, keep BatchNorm in the projector."
     ),
     "shortcut": (
         "Likely cause: the two views share a cue that solves the task, such as colour, a border or "

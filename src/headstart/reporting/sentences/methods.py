@@ -25,6 +25,7 @@ _REFERENCES = {
     "byol": ("grill2020bootstrap",),
     "vicreg": ("bardes2022vicreg",),
     "barlow_twins": ("zbontar2021barlow",),
+    "dino": ("caron2021emerging",),
     "saliency": ("simonyan2014deep",),
     "integrated_gradients": ("sundararajan2017axiomatic",),
     "smoothgrad": ("smilkov2017smoothgrad",),
