@@ -3,8 +3,7 @@
 Multi-index hashing (Norouzi, Punjani and Fleet 2012): the bits are cut into bands. Two hashes
 within d bits of each other agree in some band up to that band's radius, where the radii of m bands
 sum to d − m + 1 (the pigeonholes). Hashes that share the word of a band are compared with all
-hashes whose word lies within the radius, as one block, which is what makes 10⁷ of them possible:
-a pair costs about a nanosecond.
+hashes whose word lies within the radius, block by block, so that a pair costs about a nanosecond.
 """
 
 from __future__ import annotations
