@@ -47,7 +47,6 @@ STAGES = {
     "compare": "compare",
     "report": "report",
 }
-TRAINING = ("pretrain", "classify")
 SIDE, CLASSES, LABELLED = 32, 10, 5  # every fifth picture has a label
 
 
