@@ -53,7 +53,7 @@ class Bands:
 
     def compared(self, queries: int, base: int, distance: int) -> float:
         """Pairs that are compared where the hashes are random."""
-        return queries * base * sum(self.lookups(distance)) / 2**self.bits
+        return queries * base * sum(self.lookups(distance)) / (1 << self.bits)
 
     def seconds(self, queries: int, base: int, distance: int) -> float:
         """About how long one core takes, where the hashes are random."""
