@@ -28,6 +28,8 @@ _.config  # altair
 _._repr_html_  # notebooks
 _.two_d_array  # scikit-learn
 _.no_validation  # scikit-learn
+_.on_page_markdown  # mkdocs
+_.on_page_content  # mkdocs
 _._n_features_out  # scikit-learn
 _.fit_transform  # whoever has no scikit-learn
 

@@ -35,6 +35,7 @@ PURPOSE = {
     "features": "an encoder for scikit-learn",
     "stages": "one file or folder a verb",
     "executors": "where cells are computed",
+    "trackers": "curves and answers sent on",
     "runtime": "what the verbs share",
     "engine": "training loop; knows Fabric",
     "store": "artifacts by what made them",
@@ -55,6 +56,7 @@ PURPOSE = {
     "cores": "what a container allows",
     "ranks": "processes that train together",
     "registry": "named parts, listed unopened",
+    "extensions": "parts of installed packages",
 }
 VALUES = (
     ("index", "DatasetIndex"),

@@ -47,9 +47,11 @@ def main(run: Path, out: Path) -> None:
 
 
 def _report(run: Path, folder: Path) -> Path:
-    """The page, written beside the pictures that the run explained."""
+    """The page, written beside the pictures that the run shows."""
     results = load_results(run)
-    for name in {Path(image.photo).parts[0] for image in results.explained}:
+    photos = [image.photo for image in results.explained]
+    photos += [image.photo for image in results.shown.images] if results.shown else []
+    for name in {Path(photo).parts[0] for photo in photos}:
         shutil.copytree(run / name, folder / name)
     return write_report(results, folder)
 

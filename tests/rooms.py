@@ -10,8 +10,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "headstart"
 
 # A module may import what stands on a lower floor, and what lies in its own package.
 FLOORS = (
-    {"files", "interrupt", "registry", "cores", "ranks"},
+    {"files", "interrupt", "cores", "ranks"},
     {"types", "config"},
+    {"extensions"},
+    {"registry"},
     {"nn", "data"},
     {"methods", "attributions"},
     {"arms", "recipes", "stats"},
@@ -19,7 +21,7 @@ FLOORS = (
     {"reporting"},
     {"engine", "store"},
     {"runtime"},
-    {"stages", "executors"},
+    {"stages", "executors", "trackers"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
     {"cluster", "terminal", "faults", "launcher", "finished", "features", "plan"},
@@ -31,6 +33,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 # The one place that may know each of these.
 ONLY = {"lightning": "engine", "captum": "attributions", "ray": "executors"}
+ONLY |= dict.fromkeys(("tensorboard", "mlflow", "wandb"), "trackers")
 
 
 def modules() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from headstart.executors import EXECUTORS
 from headstart.methods import METHODS
 from headstart.pipeline import run_study
 from headstart.reporting.sections import SECTIONS
+from headstart.trackers import TRACKERS
 
-REGISTRIES = (METHODS, ATTRIBUTIONS, SOURCES, SECTIONS, EXECUTORS)
+REGISTRIES = (METHODS, ATTRIBUTIONS, SOURCES, SECTIONS, EXECUTORS, TRACKERS)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def the_page_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_page_has_a_file_of_each_kind() -> None:
     ours = {name for registry in REGISTRIES for name in registry}
-    assert {"uniformity", "gradient_times_input", "table", "slowest", "told"} <= ours
+    assert {"uniformity", "gradient_times_input", "table", "slowest", "told", "json_lines"} <= ours
     assert len(examples.FILES) == len(REGISTRIES)
 
 
@@ -51,7 +53,13 @@ def test_a_study_of_nothing_but_new_parts(bags: Path, tmp_path: Path) -> None:
             "attributions": ["gradient_times_input"],
             "faithfulness_images": 0,
         },
-        engine={"device": "cpu", "precision": "32", "threads": 1, "executor": "told"},
+        engine={
+            "device": "cpu",
+            "precision": "32",
+            "threads": 1,
+            "executor": "told",
+            "track": "json_lines",
+        },
     )
     tell = tiny_study.Spoken()
     outcome = run_study(study, tmp_path / "run", tell)
@@ -60,6 +68,11 @@ def test_a_study_of_nothing_but_new_parts(bags: Path, tmp_path: Path) -> None:
     for shown in ("Alignment &amp; uniformity", "Gradient × input", 'id="slowest"'):
         assert shown in page
     assert any(line.endswith(" done") for line in tell.lines)
+    told = list(map(json.loads, (tmp_path / "run" / "told.jsonl").read_text("utf8").splitlines()))
+    (trained,) = outcome.results.pretraining
+    losses = [row["values"]["loss"] for row in told if "uniformity" in row.get("series", "")]
+    assert losses == [moment.loss for moment in trained.history]
+    assert told[-1]["sentence"] == outcome.results.comparisons[-1].sentence
 
 
 def test_the_methods_loss_is_what_the_page_says() -> None:

@@ -12,6 +12,7 @@ from headstart.config import StudyError
 from headstart.finished import list_runs, report_run
 from headstart.reporting.beside import differences, rows, write_beside
 from headstart.results import load_results
+from headstart.runtime.run import Silence
 from headstart.stages.report import Outcome
 from headstart.store import DONE
 
@@ -22,6 +23,16 @@ def run(finished: Outcome, tmp_path: Path) -> Path:
     copy = tmp_path / "run"
     shutil.copytree(finished.report_path.parent, copy)
     return copy
+
+
+class Told(Silence):
+    """Keeps the lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def undo(run: Path, *patterns: str) -> None:
@@ -39,6 +50,33 @@ def test_a_finished_run_gets_the_same_page_again(run: Path) -> None:
     (run / "report.html").unlink()
     assert not report_run(run).unfinished
     assert (run / "report.html").read_bytes() == page
+
+
+def test_a_run_of_an_older_version_gets_pictures_of_its_test_images(run: Path) -> None:
+    page, whole = (run / "report.html").read_bytes(), load_results(run)
+    stored = json.loads((run / "results.json").read_text(encoding="utf8"))
+    del stored["shown"]
+    (run / "results.json").write_text(json.dumps(stored), encoding="utf8")
+    shutil.rmtree(run / "thumbnails")
+    results = report_run(run)
+    assert results.shown == whole.shown == load_results(run).shown
+    assert (run / "report.html").read_bytes() == page
+
+
+def test_where_the_images_are_gone_the_page_does_without_their_pictures(
+    run: Path, bags: Path, tmp_path: Path
+) -> None:
+    stored = json.loads((run / "results.json").read_text(encoding="utf8"))
+    stored["study"]["data"]["labeled"] = str(tmp_path / "gone")
+    (run / "results.json").write_text(json.dumps(stored), encoding="utf8")
+    (run / "study.json").unlink()
+    shutil.rmtree(run / "thumbnails")
+    told = Told()
+    results = report_run(run, told)
+    assert results.shown is None
+    assert [line for line in told.lines if "no pictures of test images" in line]
+    assert "thumbnails" not in (run / "report.html").read_text(encoding="utf8")
+    assert load_results(run).shown is not None  # what was found out stays
 
 
 def test_of_a_half_finished_run_the_page_says_how_far_it_is(run: Path) -> None:
@@ -68,6 +106,8 @@ def test_nothing_is_computed_for_an_unfinished_run(run: Path) -> None:
     before = {path for verb in ("pretrain", "classify") for path in run.glob(f"{verb}/*/{DONE}")}
     results = report_run(run)
     assert all(arm.status == "unfinished" for arm in results.arms)
+    assert results.shown is not None
+    assert results.shown.confusions == ()
     after = {path for verb in ("pretrain", "classify") for path in run.glob(f"{verb}/*/{DONE}")}
     assert after == before
     assert "0 of " in (run / "report.html").read_text(encoding="utf8")

@@ -182,11 +182,11 @@ def flagged(value: Any) -> dict[str, str]:
     ("value", "found"),
     [
         ("DINOv2=w/dino.pth", {"DINOv2": "w/dino.pth"}),
-        ("w/dino.pth", {"dino": "w/dino.pth"}),
+        ("w/dinov2.pth", {"dinov2": "w/dinov2.pth"}),
         ("a=x.pth,b=y.safetensors", {"a": "x.pth", "b": "y.safetensors"}),
         ("pretrained", {"pretrained": "pretrained"}),
         ("ImageNet=pretrained", {"ImageNet": "pretrained"}),
-        ("w/lr=0.1/dino.pth", {"dino": "w/lr=0.1/dino.pth"}),
+        ("w/lr=0.1/dinov2.pth", {"dinov2": "w/lr=0.1/dinov2.pth"}),
         (["a=x.pth", "y.pth"], {"a": "x.pth", "y": "y.pth"}),
         ({"a": Path("x.pth")}, {"a": "x.pth"}),
     ],
@@ -220,13 +220,13 @@ def test_what_they_are_compared_with_starts_from_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["{dino: w.pth, hub: pretrained}", "[dino=w.pth, hub=pretrained]"]
+    "written", ["{dinov2: w.pth, hub: pretrained}", "[dinov2=w.pth, hub=pretrained]"]
 )
 def test_paths_of_a_study_file_begin_at_its_folder(written: str, tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(f"encoder: {{further_weights: {written}}}", encoding="utf8")
     found = build_study([(str(path), read_study_file(path))]).encoder.further_weights
-    assert found == {"dino": str(tmp_path / "w.pth"), "hub": "pretrained"}
+    assert found == {"dinov2": str(tmp_path / "w.pth"), "hub": "pretrained"}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from headstart import store as store_module
 from headstart.store import (
+    CARD,
     VERSIONS,
     Entry,
     FinishedStore,
@@ -25,6 +26,21 @@ from headstart.store import (
     write_json,
     write_text,
 )
+
+
+def test_a_card_is_no_part_of_an_artifact(tmp_path: Path) -> None:
+    """One that is made anew meets the card of before, which is then written again."""
+    made = []
+    for name, card in (("a", None), ("b", "old")):
+        entry = Store(tmp_path / name).entry("pretrain", "x", {})
+        write_text(entry.folder / "weights", "1")
+        if card:
+            write_text(entry.folder / CARD, card)
+        entry.finish({}, time.perf_counter())
+        write_text(entry.folder / CARD, "new")
+        assert entry.fault() is None
+        made.append(entry.content)
+    assert made[0] == made[1]
 
 
 def test_key_depends_on_verb_settings_and_inputs_and_not_on_the_label(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_source_distribution_holds_what_is_needed_and_no_more(built: Path) -
     assert needed | {"src/headstart/py.typed", "tests/test_wheel.py", "docs/study.md"} <= {*names}
     tops = {name.partition("/")[0] for name in names}
     folders = {name.partition("/")[0] for name in names if "/" in name}
-    assert folders == {".ci", "benchmarks", "docs", "src", "tests"}
+    assert folders == {".ci", "benchmarks", "docs", "examples", "src", "tests"}
     assert not tops & {".git", ".venv", "runs", "dist", "build", "shared"}
     assert not [name for name in names if "cache" in name.split("/")[-2:-1]]
     assert not [name for name in names if name.endswith((".pyc", ".ckpt", ".safetensors"))]

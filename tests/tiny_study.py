@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,9 +159,13 @@ class Spoken:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.bars: list[tuple[str, int, int]] = []
+        self.curves: list[tuple[str, int, Mapping[str, float | None]]] = []
 
     def line(self, text: str) -> None:
         self.lines.append(text)
 
     def progress(self, what: str, done: int, total: int) -> None:
         self.bars.append((what, done, total))
+
+    def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
+        self.curves.append((series, step, values))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         register_method,
         register_section,
         register_source,
+        register_tracker,
     )
     from headstart.results import Results, load_results
 
@@ -35,6 +36,7 @@ _HOMES = {
         "register_method",
         "register_section",
         "register_source",
+        "register_tracker",
     ),
     "results": ("Results", "load_results"),
 }
@@ -55,6 +57,7 @@ __all__ = [
     "register_method",
     "register_section",
     "register_source",
+    "register_tracker",
     "run",
 ]
 

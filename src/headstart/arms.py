@@ -305,4 +305,5 @@ def _title(method: str) -> str:
     """A method without what it started from; one that is not known here as it is."""
     if method in _OURS:
         return _OURS[method].title
-    return METHODS[method].title if method in METHODS else method
+    known = METHODS.usable(method)
+    return known.title if known else method

@@ -36,6 +36,7 @@ from headstart.commands.options import (
 from headstart.cores import THREADS_SLEEP
 from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
+from headstart.trackers import TRACKERS
 
 if TYPE_CHECKING:
     from headstart.arms import Arm
@@ -139,6 +140,13 @@ def run(  # noqa: PLR0913 - the signature is the command line
     workers: Annotated[
         int | None, typer.Option(help="With --executor processes: how many at once.")
     ] = None,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Who is told of curves, scores and verdicts: {', '.join(TRACKERS)}, with commas "
+            "(default: tensorboard, in the run folder), or none.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(help="At most so many pool images, and of each class: try before you pay."),
@@ -170,6 +178,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "compile": compile_ or None,
         "executor": executor,
         "workers": workers,
+        "track": track,
     }
     if ray_address:
         os.environ["RAY_ADDRESS"] = ray_address  # of this machine, not of the study
@@ -282,6 +291,7 @@ _OTHERS = (
     machine.bench,
     plan.plan,
     machine.presets,
+    machine.methods,
     machine.settings,
 )
 for _command in _OTHERS:

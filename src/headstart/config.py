@@ -276,6 +276,13 @@ class Classify(Frozen):
     compared with the better of the two supervised arms on validation."""
 
 
+def _each_name(value: Any) -> Any:
+    """Text with commas as a list of names, and each name once."""
+    if isinstance(value, str):
+        value = [name.strip() for name in value.split(",") if name.strip()]
+    return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+
+
 class Explain(Frozen):
     """Where the networks look: on how many test images, by which attributions, with what masks."""
 
@@ -298,9 +305,7 @@ class Explain(Frozen):
     @classmethod
     def _names(cls, value: Any) -> Any:
         """Accept ``saliency,occlusion`` for a list of the two, and each name once."""
-        if isinstance(value, str):
-            value = [name.strip() for name in value.split(",") if name.strip()]
-        return list(dict.fromkeys(value)) if isinstance(value, list | tuple) else value
+        return _each_name(value)
 
 
 class Compare(Frozen):
@@ -333,6 +338,15 @@ class EngineSettings(Frozen):
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes at once, or cores of a Ray cluster started here; by default one a core. Processes
     share the cores unless ``threads`` is set."""
+    track: tuple[str, ...] = ("tensorboard",)
+    """Who is told of settings, curves, scores and verdicts: ``tensorboard`` (files in the run's
+    folder), ``mlflow``, ``wandb``; none for nobody. See docs/tracking.md."""
+
+    @field_validator("track", mode="before")
+    @classmethod
+    def _trackers(cls, value: Any) -> Any:
+        """Accept ``mlflow,tensorboard`` for a list of the two, and ``none`` for an empty one."""
+        return [] if value in (None, "none", ("none",), ["none"]) else _each_name(value)
 
 
 class Study(Frozen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from headstart.config import StudyError
+from headstart.config import Study, StudyError
 from headstart.data.decode import EXTENSIONS
 from headstart.data.scan import Found, find_unlabeled
 from headstart.engine import Engine
@@ -43,7 +43,8 @@ from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
 from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
 from headstart.stages.report import Answers, Asked, Outcome, gather
-from headstart.store import FinishedStore, Store, UnfinishedError
+from headstart.stages.shown import show
+from headstart.store import FinishedStore, Store, UnfinishedError, write_json
 
 
 def explain_run(
@@ -129,7 +130,9 @@ def report_run(folder: Path, tell: Tell | None = None) -> Results:
     """Write the page of a run anew; of one that was stopped or still runs, of what is there.
 
     Of an unfinished run only the page, its Markdown and its figures are written: there is no
-    ``results.json`` before the end. Nothing is trained, and no lock is waited for.
+    ``results.json`` before the end. Nothing is trained, and no lock is waited for. Where a finished
+    run lacks the small pictures of test images, as those of older versions do, they are made and
+    named in its ``results.json``; only for that its images are needed.
 
     Returns:
         The results, whose ``progress`` says how many classifiers of how many are judged.
@@ -140,8 +143,42 @@ def report_run(folder: Path, tell: Tell | None = None) -> Results:
     finished = _finished(folder)
     if finished is None:
         finished = _so_far(folder, tell or Silence())
+    elif not _is_illustrated(finished, folder):
+        finished = _illustrated(finished, folder, tell or Silence())
     write_report(finished, folder)
     return finished
+
+
+def _is_illustrated(results: Results, folder: Path) -> bool:
+    """Whether the small pictures of test images are there; older versions made none."""
+    return results.shown is not None and all(
+        (folder / image.photo).is_file() for image in results.shown.images
+    )
+
+
+def _illustrated(results: Results, folder: Path, tell: Tell) -> Results:
+    """The results with pictures of test images, made anew from what the run stored."""
+    try:
+        study = _study_of(results, folder / "results.json", ())
+        run = _to_read(study, folder, results.provenance.further_weights, tell)
+        data = index(run)
+        grid = so_far(run, data)
+        if not grid.evaluated:
+            raise UnfinishedError("evaluate", "")
+    except (StudyError, UnfinishedError):
+        tell.line(
+            f"{folder}: its images have changed, or another version made this run; the page has "
+            "no pictures of test images"
+        )
+        return results.model_copy(update={"shown": None})
+    found = results.model_copy(update={"shown": show(run, data, grid)})
+    write_json(folder / "results.json", found.to_json())
+    return found
+
+
+def _to_read(study: Study, folder: Path, further: Mapping[str, str], tell: Tell) -> Run:
+    """A run folder of which only what is there is asked; others may be at work in it."""
+    return Run(study, folder, FinishedStore(folder), Engine(study.engine, tell.line), tell, further)
 
 
 def _finished(folder: Path) -> Results | None:
@@ -173,8 +210,7 @@ def _so_far(folder: Path, tell: Tell) -> Results:
     begun = time()
     about = _note(folder)
     study = build_study([(str(folder / NOTE), about["study"])])
-    engine = Engine(study.engine, tell.line)
-    run = Run(study, folder, FinishedStore(folder), engine, tell, about["further_weights"])
+    run = _to_read(study, folder, about["further_weights"], tell)
     try:
         data = index(run)
     except UnfinishedError:
@@ -188,7 +224,8 @@ def _so_far(folder: Path, tell: Tell) -> Results:
     compared = compare(writing, data, grid, gates)
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, Explained(), compared, gates)
-    return gather(run, data, grid, answers, Asked(about["command"], begun))
+    found = gather(run, data, grid, answers, Asked(about["command"], begun))
+    return found.model_copy(update={"shown": show(run, data, grid)})
 
 
 @contextmanager
@@ -201,11 +238,8 @@ def taken_up(
     if not path.is_file():
         raise StudyError(f"{folder}: no results.json there; give the folder of a finished run")
     results = load_results(path)
-    stored, earlier = deepcopy(dict(results.study)), results.provenance
-    if earlier.precision:  # "auto" may mean something else on this machine
-        stored["engine"]["precision"] = earlier.precision
-    asked = build_study([(str(path), stored), *changes])
-    with opened(asked, folder, tell, earlier) as run:
+    earlier = results.provenance
+    with opened(_study_of(results, path, changes), folder, tell, earlier) as run:
         finished = replace(run, store=FinishedStore(folder))
         try:
             data = index(finished)
@@ -213,6 +247,14 @@ def taken_up(
         except UnfinishedError as missing:
             raise StudyError(_unfinished(folder, missing)) from None
         yield run, data, grid, earlier
+
+
+def _study_of(results: Results, path: Path, changes: Layers) -> Study:
+    """The study of a finished run, as it was run, with ``changes`` laid over it."""
+    stored = deepcopy(dict(results.study))
+    if results.provenance.precision:  # "auto" may mean something else on this machine
+        stored["engine"]["precision"] = results.provenance.precision
+    return build_study([(str(path), stored), *changes])
 
 
 def _only_questions(changes: Layers) -> None:

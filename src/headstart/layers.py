@@ -47,6 +47,7 @@ FLAGS = {
     "devices": "engine.devices",
     "executor": "engine.executor",
     "workers": "engine.workers",
+    "track": "engine.track",
     "compile": "engine.compile",
 }
 """Flags of the command line, and keyword arguments in Python -> the setting that each is short for.

@@ -32,6 +32,7 @@ from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.results import Provenance
 from headstart.runtime import run as runtime
+from headstart.runtime.curves import tell_moments
 from headstart.runtime.run import (
     Branch,
     Cell,
@@ -43,6 +44,7 @@ from headstart.runtime.run import (
     Silence,
     Tell,
 )
+from headstart.stages.cards import write_cards
 from headstart.stages.classify import classify
 from headstart.stages.compare import compare
 from headstart.stages.evaluate import evaluate
@@ -66,6 +68,7 @@ from headstart.stages.pretrain import (
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked, write_json
+from headstart.trackers.tracking import tracking
 
 NOTE = "study.json"
 WHOLE = "encoders with their classifiers"
@@ -93,9 +96,15 @@ def run_study(study: Study, out: Path, tell: Tell | None = None, command: str = 
             "torchrun, not from Python"
         )
     begun = time.time()
-    with opened(study, out, tell or Silence()) as run:
+    with (
+        opened(study, out, tell or Silence()) as run,
+        tracking(study, out, run.tell) as tracked,
+    ):
+        run = replace(run, tell=tracked)
         note(run, command)
-        return _whole(run, Asked(command, begun))
+        outcome = _whole(run, Asked(command, begun))
+        tracked.answer(outcome.results, (outcome.report_path, outcome.results_path))
+        return outcome
 
 
 def help_study(study: Study, out: Path) -> None:
@@ -131,6 +140,9 @@ def _whole(run: Run, asked: Asked) -> Outcome:
     left = todo(run, data)
     _tell_cost(run, data, left)
     grid = branches(run if left else replace(run, tell=Silence()), data)
+    for one in grid.branches:  # what was finished before, and what a tracker missed
+        if one.encoder:
+            tell_moments(run.tell, one.method, one.seed, one.encoder.info.get("history", ()))
     review_lookalikes(run, data, grid)
     return answer(run, data, grid, objects, asked)
 
@@ -173,7 +185,9 @@ def answer(run: Run, data: Dataset, grid: Grid, objects: Objects | None, asked: 
     copy_lists(run, data)
     card = data_card(run, data)
     answers = Answers(card.data, card.warnings, explained, compared, gates)
-    return report(run, data, grid, answers, asked)
+    outcome = report(run, data, grid, answers, asked)
+    write_cards(run, grid, outcome.results)
+    return outcome
 
 
 def check_study(study: Study, out: Path, tell: Tell | None = None) -> tuple[DataCard, Path]:
@@ -381,6 +395,8 @@ def opened(study: Study, out: Path, tell: Tell, earlier: Provenance | None = Non
         if name not in ATTRIBUTIONS:
             near = get_close_matches(name, ATTRIBUTIONS, n=1, cutoff=0)[0]
             raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
+        if fault := ATTRIBUTIONS.fault(name):
+            raise StudyError(f"explain.attributions: {fault}")
     if study.engine.executor not in EXECUTORS:
         raise StudyError(f"engine.executor: {EXECUTORS.unknown(study.engine.executor)}")
     if study.engine.executor != "serial" and ranks.members() > 1:

@@ -98,7 +98,7 @@ def fit_to_pool(recipe: Recipe, pool: int) -> tuple[Recipe, list[str]]:
 def recipe_table() -> list[tuple[str, str, str]]:
     """Every method's settings as (dotted name, ``small`` recipe, ``paper`` recipe)."""
     rows = []
-    for method in METHODS:
+    for method in METHODS.whole():
         small, paper = (
             resolve_recipe(Study(pretrain=Pretrain(recipe=recipe)), method) for recipe in RECIPES
         )

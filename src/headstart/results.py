@@ -743,6 +743,55 @@ class ExplainedImage(Model):
     arms: tuple[Drawn, ...]
 
 
+# --- pictures of test images -------------------------------------------------------------------
+
+
+class ShownImage(Model):
+    """A test image with a small picture of it."""
+
+    id: str
+    true: str
+    photo: RunPath
+
+
+class Confusion(Model):
+    """A class of which an arm, with the most labels, gave many test images another name."""
+
+    arm: ArmName
+    true: str
+    predicted: str
+    count: Count
+    """Answers with that name, those of all seeds and draws of the labels added."""
+    of: Count
+    """Answers on images of the true class."""
+    shown: tuple[Count, ...]
+    """Some of these images, by place in ``images``: most often so named first, then the surest."""
+
+
+class FeatureMap(Model):
+    """Where a frozen encoder puts test images: its features, drawn flat."""
+
+    method: Method
+    """Whose encoder it is, before any labels."""
+    seed: Count
+    shown: tuple[Count, ...]
+    """The images, by place in ``images``."""
+    projection: Literal["pca", "umap"]
+    """``pca``: along the first two principal components of these images' features."""
+    points: tuple[tuple[Signed, Signed], ...]
+    """One an image; the largest coordinate of all is 1 or −1."""
+    variance: tuple[Share, Share] | None
+    """Share of these features' variance along each of the two; ``None`` for UMAP."""
+
+
+class ShownImages(Model):
+    """Test images that the page shows beside its numbers."""
+
+    images: tuple[ShownImage, ...]
+    confusions: tuple[Confusion, ...]
+    maps: tuple[FeatureMap, ...]
+
+
 # --- provenance --------------------------------------------------------------------------------
 
 
@@ -796,6 +845,8 @@ class Results(Model):
     attribution_similarity: tuple[Similarity, ...]
     explained: tuple[ExplainedImage, ...]
     explanations: Explanations | None = None
+    shown: ShownImages | None = None
+    """Not in results of older versions."""
     warnings: tuple[Line, ...]
     provenance: Provenance
 

@@ -36,7 +36,8 @@ VERSIONS = {
     "compare": 6,
 }
 DONE = "done.json"
-TEMPORARY = (".", "checkpoint", DONE)  # files that begin so are no part of an artifact
+CARD = "README.md"
+APART = (".", "checkpoint", DONE, CARD)  # files that begin so are no part of an artifact
 
 
 def _silent(_: str) -> None:
@@ -134,7 +135,7 @@ class Entry:
         return {
             path.relative_to(self.folder).as_posix(): path
             for path in sorted(self.folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(TEMPORARY)
+            if path.is_file() and not path.name.startswith(APART)
         }
 
     def _stored(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -107,6 +108,9 @@ class Terminal:
         if done >= total:
             self.bars.remove_task(self.tasks.pop(what))
             self.line(f"{what}: done")
+
+    def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
+        """Nothing: a person looks at curves elsewhere."""
 
     def _log(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()

@@ -26,6 +26,7 @@ from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.sources import SOURCES
 from headstart.data.sources import archive as archive_source
 from headstart.data.sources import parquet as parquet_source
+from headstart.data.sources import saved as saved_source
 from headstart.data.sources.base import Place, Source
 from headstart.data.sources.folder import Folder, own_masks
 from headstart.data.sources.parquet import Parquet
@@ -548,6 +549,27 @@ def test_what_hugging_face_wrote_has_its_names_and_classes(
         (f"labeled/{name}", label) for name, label in zip(names, ("cat", "dog"), strict=True)
     ]
     assert [f.read() for f in found if f.read] == [noise(0), noise(1)]
+
+
+def test_a_data_set_that_names_files_reads_them(tmp_path: Path) -> None:
+    """As those made of folders do: their cells have a path and no bytes."""
+    photo = tmp_path / "red.png"
+    Image.new("RGB", (16, 16), "red").save(photo)
+    cells = [{"bytes": None, "path": str(photo)}, {"bytes": None, "path": "not/there.png"}]
+    place = Place(tmp_path, labeled=False)
+    part = saved_source.part_of(place, _stream(tmp_path, cells), "")
+    assert part.content is not None
+    assert part.content(0) == photo.read_bytes()
+    assert part.content(1) == cells[1]
+
+
+def _stream(folder: Path, cells: list[dict[str, object]]) -> Path:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    table = pa.table({"image": pa.array(cells, kind)})
+    file = folder / "cells.arrow"
+    with pa.OSFile(str(file), "wb") as out, pa.ipc.new_stream(out, table.schema) as stream:
+        stream.write_table(table)
+    return file
 
 
 def test_a_saved_data_set_that_is_torn_or_has_no_images(tmp_path: Path) -> None:

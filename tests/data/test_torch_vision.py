@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,25 +11,15 @@ from PIL import Image
 
 from headstart.config import StudyError
 from headstart.data.scan import find_labeled, find_unlabeled
+from mnist_files import write_mnist
 
 pytest.importorskip("torchvision")
 
 
 @pytest.fixture
 def mnist(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
-    """The four files of MNIST with 20 and 10 images of our own, and those images."""
-    rng = np.random.default_rng(0)
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    images = {}
-    for part, count in (("train", 20), ("t10k", 10)):
-        pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        header = struct.pack(">IIII", 2051, count, 28, 28)
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
-        labels = bytes(i % 10 for i in range(count))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + labels)
-        images[part] = pixels
-    return tmp_path, images
+    """A folder with the files of MNIST, and the images in them."""
+    return tmp_path, write_mnist(tmp_path)
 
 
 def test_its_parts_are_the_splits_and_its_pixels_the_pixels(

@@ -15,6 +15,7 @@ from headstart.runtime import run
 def square(number: int) -> int:
     run.process_tell.line(f"squaring {number}")
     run.process_tell.progress("squares", number, 9)
+    run.process_tell.curve("squares", number, {"root": float(number), "none": None})
     print("not a message")
     return number * number
 

@@ -31,6 +31,7 @@ def test_what_a_process_tells_is_passed_on_and_what_it_prints_is_not(
     assert list(Processes(1, tell).map(jobs.square, [5])) == [25]
     assert tell.lines == ["squaring 5"]
     assert tell.bars == [("squares", 5, 9)]
+    assert tell.curves == [("squares", 5, {"root": 5.0, "none": None})]
     assert capfd.readouterr().out == ""
 
 

@@ -41,6 +41,7 @@ def test_what_a_task_tells_is_passed_on(cluster: str) -> None:
     assert list(Ray(1, tell).map(jobs.square, [5])) == [25]
     assert tell.lines == ["squaring 5"]
     assert tell.bars == [("squares", 5, 9)]
+    assert tell.curves == [("squares", 5, {"root": 5.0, "none": None})]
 
 
 def test_errors_come_back_as_they_were_raised(cluster: str) -> None:

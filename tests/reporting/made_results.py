@@ -46,6 +46,8 @@ class Knobs:
     masks: str | None = "exact"
     pretrained: tuple[str, ...] = ("moco", "simclr", "simsiam", "byol")
     draw: int = 0
+    shown: int = 0
+    """Test images with a small picture; 0 as in results of older versions."""
 
 
 def typed(results: dict[str, Any] | Results) -> Results:
@@ -93,6 +95,7 @@ def build(knobs: Knobs | None = None) -> dict[str, Any]:
         "attribution_similarity": _similarity(knobs, rng),
         "explained": _explained(knobs, rng),
         "explanations": _explanations(knobs),
+        "shown": _shown(knobs, arms),
         "warnings": ["The pool holds 12 images smaller than 64 pixels."],
         "provenance": _provenance(),
     }
@@ -101,6 +104,8 @@ def build(knobs: Knobs | None = None) -> dict[str, Any]:
 def draw_pictures(results: dict[str, Any], run: Path) -> None:
     """Write a small picture at every path the explained images name."""
     rng = np.random.default_rng(1)
+    for image in (results["shown"] or {"images": []})["images"]:
+        _picture(run / image["photo"], rng, heat=False)
     for image in results["explained"]:
         _picture(run / image["photo"], rng, heat=False)
         for arm in image["arms"]:
@@ -543,6 +548,46 @@ def _explained(knobs: Knobs, rng: np.random.Generator) -> list[dict[str, Any]]:
         photo = f"explain/{i}.png"
         made.append({"id": f"{i:04x}", "true": true, "chosen": why, "photo": photo, "arms": arms})
     return made
+
+
+def _shown(knobs: Knobs, arms: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Two confusions of every arm with a matrix, and maps on which classes lie on a circle."""
+    if not knobs.shown:
+        return None
+    rng, n, k = np.random.default_rng(3), knobs.shown, len(knobs.classes)
+    angle = 2 * np.pi * (np.arange(n) % k) / k
+    points = 0.7 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    judged = {f"{a['method']}/{a['protocol']}": a for a in arms if a["confusion_matrix"]}
+    pairs = [(0, 1), (1, 0)]
+    return {
+        "images": [
+            {"id": f"t{i}", "true": knobs.classes[i % k], "photo": f"explain/t{i}.png"}
+            for i in range(n)
+        ],
+        "confusions": [
+            {
+                "arm": arm,
+                "true": knobs.classes[true],
+                "predicted": knobs.classes[predicted],
+                "count": cell["confusion_matrix"][true][predicted],
+                "of": knobs.per_class,
+                "shown": [i for i in range(n) if i % k == true][:4],
+            }
+            for arm, cell in judged.items()
+            for true, predicted in pairs
+        ],
+        "maps": [
+            {
+                "method": method,
+                "seed": 0,
+                "shown": list(range(n)),
+                "points": (points + rng.uniform(-0.2, 0.2, points.shape)).round(4).tolist(),
+                "projection": "pca",
+                "variance": [0.31, 0.12],
+            }
+            for method in ("random", "moco", "simclr", "byol")
+        ],
+    }
 
 
 def estimate(value: float, half: float = 0.05) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from made_results import Knobs, build, draw_pictures, typed
 
+from headstart.arms import Arm
 from headstart.reporting import words
 from headstart.reporting.page import write_report
 from headstart.reporting.tables import summaries
@@ -28,12 +29,16 @@ WIDTHS = (390, 768, 1280)
 
 def _whole() -> dict[str, Any]:
     """Several seeds and amounts of labels, masks, and a method that collapsed."""
-    return build(Knobs(seeds=2, fractions=(0.1, 1.0), images=6, pretrained=("moco", "simsiam")))
+    return build(
+        Knobs(seeds=2, fractions=(0.1, 1.0), images=6, pretrained=("moco", "simsiam"), shown=45)
+    )
 
 
 def _many() -> dict[str, Any]:
     """101 classes with hostile names, one seed, no masks, and names no better elsewhere."""
-    results = build(Knobs(seeds=1, classes=ONE_AND_A_HUNDRED, masks=None, per_class=20, images=4))
+    results = build(
+        Knobs(seeds=1, classes=ONE_AND_A_HUNDRED, masks=None, per_class=20, images=4, shown=202)
+    )
     results["title"] = HOSTILE[0] + LONG
     results["pretraining"] = results["pretraining"][:1]
     for rows in (results["arms"], results["comparisons"]):
@@ -54,7 +59,33 @@ def _two() -> dict[str, Any]:
     return results
 
 
-MADE = {"whole": _whole, "many": _many, "two": _two}
+def _right_to_left() -> dict[str, Any]:
+    """Two classes with names that run from right to left, and thirteen arms."""
+    results = build(Knobs(seeds=1, classes=("حقيبة يد صغيرة", "תיק גב"), images=2, shown=12))
+    results["arms"] = [a for a in results["arms"] if a["status"] == "ok"]
+    return results
+
+
+def _nothing() -> dict[str, Any]:
+    """A run of which no classifier is finished."""
+    results = build(Knobs(seeds=1, images=0, pretrained=(), collapsed=None))
+    measured = ("metrics", "intervals", "confusion_matrix", "per_class", "chance", "compute")
+    for arm in results["arms"]:
+        arm |= dict.fromkeys(measured) | {"confidence": None, "chosen": {}}
+        arm |= {"status": "unfinished", "reason": "not computed yet"}
+    results["shown"] = {"images": [], "confusions": [], "maps": []}
+    gone = ("comparisons", "method_pairs", "gates", "attribution_similarity")
+    gone += ("area_differences", "label_saving")
+    return results | {key: [] for key in gone} | {"explanations": None}
+
+
+MADE = {
+    "whole": _whole,
+    "many": _many,
+    "two": _two,
+    "right to left": _right_to_left,
+    "nothing": _nothing,
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +146,8 @@ def test_nothing_is_asked_for_complained_of_or_left_undrawn(browser: Any, report
     unfold(page)
     assert page.complaints == []
     figures = page.locator("figure .chart:visible svg")
-    shown = len(list(report.path.parent.glob("figures/*.svg"))) - 1  # one of two widths
+    drawn = {path.stem for path in report.path.parent.glob("figures/*.svg")}
+    shown = len(drawn - {"answer_narrow"})
     assert figures.count() == shown
     for i in range(shown):
         box = figures.nth(i).bounding_box()
@@ -146,7 +178,7 @@ def test_nothing_is_wider_than_the_window(browser: Any, report: Written, width: 
         unfold(page)
     # The first screen's picture needs no scrolling of its own either.
     chart = page.locator(".front .chart:visible")
-    assert chart.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
+    assert not chart.count() or chart.evaluate("one => one.scrollWidth <= one.clientWidth + 1")
     page.close()
 
 
@@ -213,6 +245,102 @@ def test_the_gallery_is_filtered_and_switched_from_the_keyboard(
     page.close()
 
 
+def test_the_gallery_shows_what_one_network_got_right(
+    browser: Any, written: dict[str, Written]
+) -> None:
+    page = opened(browser, written["whole"])
+    gallery = page.locator("[data-gallery]")
+    rows = gallery.locator("tbody tr:visible")
+    images = written["whole"].results["explained"]
+    names = gallery.locator("thead th").all_inner_texts()[1:]
+    assert len(names) == 4
+    for name in names:
+        gallery.locator("[name=network]").select_option(label=name)
+        for answer, right in (("right", True), ("wrong", False)):
+            gallery.locator("[name=answers]").select_option(value=answer)
+            given = [
+                arm["predicted"] == image["true"]
+                for image in images
+                for arm in image["arms"]
+                if Arm.parse(arm["arm"]).label == name
+            ]
+            assert rows.count() == given.count(right)
+    gallery.locator("[name=network]").select_option(value="")
+    gallery.locator("[name=answers]").select_option(value="some")
+    mixed = rows.count()
+    gallery.locator("[name=network]").select_option(label=names[0])  # has one answer an image
+    assert gallery.locator("[name=answers]").input_value() == ""
+    assert rows.count() == 6 > mixed
+    page.close()
+
+
+def test_a_mark_of_the_map_shows_its_own_image(browser: Any, written: dict[str, Written]) -> None:
+    page = opened(browser, written["whole"])
+    marks = page.locator("#feature_maps [data-told]")
+    shown = written["whole"].results["shown"]
+    assert marks.count() == 45 * 4
+    for place in (0, 21, 44):
+        mark = marks.nth(place)
+        told = f"{shown['images'][place]['true']}, image {place + 1}"
+        assert mark.get_attribute("data-told") == told
+        mark.dispatch_event("pointerover")
+        assert page.locator(".tip").inner_text() == told
+        picture = page.locator(".tip img")
+        assert picture.evaluate("one => one.complete && one.naturalWidth") == 20 * 48
+        x, y = picture.evaluate("one => getComputedStyle(one).objectPosition").split()
+        assert (float(x[:-2]), float(y[:-2])) == (-(place % 20) * 48, -(place // 20) * 48)
+    page.locator("#answer .chart.wide [data-told]").last.hover()
+    assert page.locator(".tip img").count() == 0
+    named = page.locator("[data-told^='Title'], [data-told^='Subtitle']")
+    assert named.count() == 0  # what is written needs no tooltip
+    assert page.complaints == []
+    page.close()
+
+
+def test_confusions_stand_beside_pictures_of_their_images(
+    browser: Any, written: dict[str, Written]
+) -> None:
+    page = opened(browser, written["whole"])
+    rows = written["whole"].results["shown"]["confusions"]
+    parts = page.locator("details.mistakes")
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    assert sorted(parts.locator("summary").all_inner_texts()) == sorted(
+        Arm.parse(arm).label for arm in arms
+    )
+    assert parts.locator("li").count() == len(rows)
+    pictures = parts.locator("img")
+    assert pictures.count() == sum(len(row["shown"]) for row in rows)
+    said = f"{rows[0]['count']} of {rows[0]['of']} answers"
+    assert said in " ".join(parts.locator("li").all_text_contents())
+    page.close()
+
+
+def test_96_images_of_6_networks_stay_below_4_mb(tmp_path: Path) -> None:
+    """Of pictures that hardly shrink, with as many classes as a matrix may have."""
+    import numpy as np
+    from PIL import Image
+
+    classes = tuple(f"class {i:02d} of twenty" for i in range(20))
+    results = build(
+        Knobs(seeds=1, images=96, shown=400, classes=classes, collapsed=None, per_class=20)
+    )
+    for image in results["explained"]:
+        for arm in ("moco/linear", "simclr/linear"):
+            drawn = {**image["arms"][1], "arm": arm}
+            drawn["maps"] = {
+                name: path.replace("supervised", arm.replace("/", "-"))
+                for name, path in drawn["maps"].items()
+            }
+            image["arms"].append(drawn)
+    draw_pictures(results, tmp_path)
+    rng = np.random.default_rng(0)
+    for picture in (tmp_path / "explain").rglob("*.png"):
+        Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(picture)
+    page = write_report(typed(results), tmp_path)
+    assert len(results["explained"]) * len(results["explained"][0]["arms"]) == 96 * 6
+    assert 2_000_000 < page.stat().st_size < 4_000_000
+
+
 def test_print_opens_everything_and_cuts_nothing(browser: Any, report: Written) -> None:
     page = opened(browser, report)
     page.set_viewport_size({"width": 690, "height": 900})  # A4 within its margins
@@ -221,14 +349,30 @@ def test_print_opens_everything_and_cuts_nothing(browser: Any, report: Written) 
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert not page.locator("nav").is_visible()
-    maps = page.locator("[data-gallery] [data-map]")
-    assert page.locator("[data-gallery] [data-map]:visible").count() == maps.count()
+    first = page.locator("[data-gallery] [data-map='1']")
+    assert page.locator("[data-gallery] [data-map]:visible").count() == first.count()
+    note = page.locator("[data-gallery] .paper")
+    assert note.count() == 0 or "Printed: saliency. The screen has 2" in note.inner_text()
+    left_out = page.locator("details[data-screen]")
+    for i in range(left_out.count()):
+        assert "(not printed:" in left_out.nth(i).inner_text()
+        assert left_out.nth(i).locator("table:visible, pre:visible").count() == 0
     wide = """[...document.querySelectorAll('table, svg, pre')]
         .filter(one => one.getClientRects().length && one.getBoundingClientRect().right > 691)
         .map(one => one.outerHTML.slice(0, 200))"""
     assert page.evaluate(wide) == []
+    headings = page.locator("h2")
+    assert page.locator("h2:visible").count() == headings.count()
+    drawn = page.locator("figure .chart:not(.narrow) svg")
+    heights = [drawn.nth(i).bounding_box()["height"] for i in range(drawn.count())]
+    written = {path.stem for path in report.path.parent.glob("figures/*.svg")}
+    assert len(heights) == len(written - {"answer_narrow"})
+    assert all(60 < height < 1017 for height in heights)  # A4 within its margins
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() == closed
+    paper = page.pdf(format="A4", print_background=True)
+    assert paper.startswith(b"%PDF")
+    assert paper.count(b"/Type /Page\n") >= 2
     page.close()
 
 

@@ -39,10 +39,13 @@ def texts(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_figure_is_drawn_whole(size: str) -> None:
-    results = build(replace(SIZES[size], pretrained=("simsiam",)))
+    results = build(replace(SIZES[size], pretrained=("simsiam",), shown=30))
     for name, draw in figures.FIGURES.items():
         chart = draw(typed(results))
         if name == "seeds" and SIZES[size].seeds == 1:
+            assert chart is None
+            continue
+        if name == "other_matrices" and len(SIZES[size].classes) > figures.LARGEST_MATRIX:
             assert chart is None
             continue
         assert chart is not None

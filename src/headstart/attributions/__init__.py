@@ -17,6 +17,7 @@ from headstart.attributions.base import (
     shown_as,
     without_constant,
 )
+from headstart.extensions import Group
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
@@ -44,18 +45,19 @@ ATTRIBUTIONS: Registry[Attribution] = Registry(
         "grad_cam": "headstart.attributions.grad_cam:grad_cam",
         "occlusion": "headstart.attributions.occlusion:occlusion",
     },
+    Group("headstart.attributions", needs=("__call__",)),
 )
 
 
 def title(name: str) -> str:
     """An attribution's name in print; of one that is not there, its name with spaces."""
-    printed: str = getattr(ATTRIBUTIONS.get(name), "title", "")
+    printed: str = getattr(ATTRIBUTIONS.usable(name), "title", "")
     return printed or name.replace("_", " ")
 
 
 def is_signed(name: str) -> bool:
     """Whether an attribution's maps say what raises the score and what lowers it."""
-    return bool(getattr(ATTRIBUTIONS.get(name), "signed", False))
+    return bool(getattr(ATTRIBUTIONS.usable(name), "signed", False))
 
 
 def attribute(

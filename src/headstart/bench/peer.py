@@ -21,9 +21,9 @@ import torch
 from headstart.bench.timed import wait
 from headstart.config import StudyError
 from headstart.cores import usable_cores
+from headstart.extensions import load
 from headstart.methods import METHODS
 from headstart.nn.encoder import Encoder
-from headstart.registry import load
 
 PEERS = ("lightly",)
 LR = 0.06

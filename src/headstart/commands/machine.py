@@ -76,6 +76,14 @@ def presets() -> None:
         typer.echo(f"{name}: {inspect.getdoc(preset)}\n")
 
 
+def methods() -> None:
+    """List methods, attributions, sources and trackers: what each does, and who brings it."""
+    from headstart.commands.parts import part_lines
+
+    for line in part_lines():
+        typer.echo(line)
+
+
 def settings() -> None:
     """List every setting of the study file: its default and meaning, and the methods' recipes."""
     from headstart.config import settings_table

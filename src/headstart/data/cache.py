@@ -108,10 +108,14 @@ def open_cache(
 
 
 def identity(files: Sequence[Found]) -> str:
-    """SHA-256 over the names, sizes and times of change of the files, and how they are decoded."""
+    """SHA-256 over the names, sizes and times of change of the files, and how they are decoded.
+
+    Another version of a package may read something else from the same place, so it counts too.
+    """
     digest = hashlib.sha256(repr(VERSION).encode())
     for file in files:
-        digest.update(repr((file.id, *file.state())).encode("utf8", "backslashreplace"))
+        known = (file.id, *file.state(), *([file.reader] if file.reader else []))
+        digest.update(repr(known).encode("utf8", "backslashreplace"))
     return digest.hexdigest()
 
 

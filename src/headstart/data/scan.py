@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.config import StudyError
@@ -17,8 +18,7 @@ def find_unlabeled(path: Path, exclude: Path | None = None) -> list[Found]:
     Raises:
         StudyError: nothing there, saying what was seen.
     """
-    place = Place(path, labeled=False, exclude=exclude)
-    return _source(place).images(place)
+    return _images(Place(path, labeled=False, exclude=exclude))
 
 
 def find_labeled(path: Path, exclude: Path | None = None) -> list[Found]:
@@ -29,18 +29,28 @@ def find_labeled(path: Path, exclude: Path | None = None) -> list[Found]:
             some images only.
     """
     place = Place(path, labeled=True, exclude=exclude)
-    found = _source(place).images(place)
+    found = _images(place)
     if len({f.label for f in found}) < 2:
         raise StudyError(f"{place}: needs at least two classes, found only '{found[0].label}'")
     return found
 
 
-def _source(place: Place) -> Source:
-    sources = [source() for source in SOURCES.values()]
-    for source in reversed(sources):
+def _images(place: Place) -> list[Found]:
+    """What the source that reads the place lists; of a package's, with who read it."""
+    name, source = _source(place)
+    found, extension = source.images(place), SOURCES.extension(name)
+    return [replace(file, reader=extension.origin) for file in found] if extension else found
+
+
+def _source(place: Place) -> tuple[str, Source]:
+    sources = {name: SOURCES[name]() for name in SOURCES.whole()}
+    for name, source in reversed(sources.items()):
         if source.accepts(place.path):
-            return source
+            return name, source
     if not place.path.exists():
         raise StudyError(f"{place}: no such folder or file")
-    known = " or ".join(source.about for source in sources)
+    faults = [fault for fault in map(SOURCES.fault, SOURCES) if fault]
+    if faults:  # it may be the one that would have read this
+        raise StudyError(f"{place}: no source reads it, and one is broken: {faults[0]}")
+    known = " or ".join(source.about for source in sources.values())
     raise StudyError(f"{place}: is a file, not {known}")

@@ -80,6 +80,7 @@ class _Mouth:
     def __init__(self, queue: Any) -> None:
         self.line = partial(self._say, queue, "line")
         self.progress = partial(self._say, queue, "progress")
+        self.curve = partial(self._say, queue, "curve")
 
     @staticmethod
     def _say(queue: Any, *message: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from headstart import interrupt
@@ -29,6 +29,10 @@ class Relay:
     def progress(self, what: str, done: int, total: int) -> None:
         """How far something long has come."""
         self.say("progress", what, done, total)
+
+    def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
+        """Readings of a training."""
+        self.say("curve", series, step, values)
 
     def say(self, *message: Any) -> None:
         """One message, at once."""

@@ -15,19 +15,19 @@ import torch
 
 from headstart.arms import Origin
 from headstart.config import StudyError
-from headstart.export.card import model_card
 from headstart.export.check import Agreement, DifferentError, compare
 from headstart.export.formats import FORMATS
 from headstart.export.formats.base import Format, Model
-from headstart.export.record import Preprocessing, Record, Source
+from headstart.export.record import Record
 from headstart.files import digest
 from headstart.nn.weight_files import first_line
+from headstart.reporting.model_card import Card, Preprocessing, Source, model_card
 from headstart.results import Results
 from headstart.runtime.memory import is_out_of_memory
 from headstart.runtime.stored import Stored, Wanted, find
-from headstart.store import write_json, write_text
+from headstart.store import CARD, write_json, write_text
 
-RECORD, CARD = "export.json", "README.md"
+RECORD = "export.json"
 _LIBRARIES = ("headstart", "torch", "torchvision", "timm", "safetensors")
 
 
@@ -68,13 +68,15 @@ def export(asked: Asked) -> Record:
         record = Record(
             format=asked.to,
             source=_source(stored, model),
-            preprocessing=Preprocessing.of(stored),
+            preprocessing=Preprocessing.of(stored.results),
             classes=stored.classes,
             agreement=agreement,
             versions={name: version(name) for name in (*_LIBRARIES, *form.needs)},
             files={},
         )
-        write_text(folder / CARD, model_card(stored.results, record, form, model, asked.license))
+        usage, check = form.usage(model), _checked(record, form)
+        card = Card(record.source, form.library, usage, check, asked.license, record.versions)
+        write_text(folder / CARD, model_card(stored.results, card))
         files = {path.name: digest(path) for path in sorted(folder.iterdir())}
         record = replace(record, files=files)
         write_json(folder / RECORD, asdict(record))
@@ -121,6 +123,19 @@ def _written(name: str, form: Format, model: Model, folder: Path) -> Agreement:
             f"--to {name}: what {form.library} reads back is not this {model.backbone}: {what}; "
             "nothing was written"
         ) from error
+
+
+def _checked(record: Record, form: Format) -> str:
+    """How the files were checked, for the card."""
+    agreement = record.agreement
+    kind = "features" if record.source.protocol is None else "logits"
+    same = f"all {agreement.weights} weights are equal bit for bit, and " * bool(agreement.weights)
+    return (
+        f"These files were read back with {form.library}: {same}the {kind} of "
+        f"{agreement.images} fixed images differ from headstart's own by at most "
+        f"{agreement.largest:.1g}, {agreement.relative:.1g} of the largest. `export.json` has the "
+        "SHA-256 of each file."
+    )
 
 
 def _of_machine(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from headstart.extensions import Group
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,4 +21,9 @@ METHODS: Registry[type[Method]] = Registry(
         "barlow_twins": "headstart.methods.barlow_twins:BarlowTwins",
         "dino": "headstart.methods.dino:DINO",
     },
+    Group(
+        "headstart.methods",
+        needs=("title", "paper", "recipe", "loss", "embed", "loss_floor"),
+        reserved=("supervised", "random", "majority", "start", "weights"),  # arms of every study
+    ),
 )

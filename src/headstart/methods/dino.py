@@ -51,21 +51,22 @@ class DINO(Method):
     ) -> None:
         super().__init__(encoder, steps)
         self.projector = _head([encoder.num_features, hidden, hidden, dim], head_norm)
-        self.prototypes = nn.Linear(dim, prototypes, bias=False)
+        self.prototypes = _Prototypes(dim, prototypes)
         self.teacher = frozen_copy(nn.Sequential(encoder, self.projector, self.prototypes))
         self.momentum, self.T = momentum, student_temperature
         self.first, self.last = first_temperature, teacher_temperature
         self.warm_steps, self.frozen_steps = warm * steps, frozen * steps
         self.register_buffer("centre", torch.zeros(prototypes))
         self.register_buffer("done", torch.zeros(()))  # steps; on the device, and in checkpoints
-        self.prototypes.weight.register_hook(lambda g: g * (self.done >= self.frozen_steps))
+        hook = self.prototypes.weight.register_hook  # zero while the prototypes stand still
+        hook(lambda g: g * (self.done >= self.frozen_steps))  # type: ignore[no-untyped-call]
         self._seen: list[Tensor] = []
 
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """H(teacher, student) of both directions, averaged (eq. 3 with two large crops)."""
-        s1, s2 = (self._logits(self.embed(x), self.prototypes) for x in (x1, x2))
+        s1, s2 = (self.prototypes(self.embed(x)) for x in (x1, x2))
         with torch.no_grad():
-            t1, t2 = (self._logits(self.teacher[:2](x), self.teacher[2]) for x in (x1, x2))
+            t1, t2 = (self.teacher(x) for x in (x1, x2))
         s1, s2, t1, t2 = (ranks.gather(out) for out in (s1, s2, t1, t2))
         self._seen = [t1, t2]  # the centre moves after the step
         temperature = self.first + (self.last - self.first) * self._warmed()
@@ -79,12 +80,6 @@ class DINO(Method):
             if self.warm_steps
             else self.done * 0 + 1
         )
-
-    @staticmethod
-    def _logits(z: Tensor, prototypes: nn.Linear) -> Tensor:
-        """Cosines with every prototype, (B, K) float32: the last layer is normalised (App. C)."""
-        with exact(z):
-            return F.linear(F.normalize(z.float()), F.normalize(prototypes.weight.float()))
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -142,6 +137,17 @@ def cross_entropy(
     """
     target = ((teacher.float() - centre) / sharp).softmax(dim=1)
     return -(target * (student.float() / temperature).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+class _Prototypes(nn.Linear):
+    """Cosines with every prototype, (B, K) float32: the last layer is normalised (App. C)."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__(dim, count, bias=False)
+
+    def forward(self, z: Tensor) -> Tensor:
+        with exact(z):
+            return F.linear(F.normalize(z.float()), F.normalize(self.weight.float()))
 
 
 def _head(widths: list[int], norm: bool) -> nn.Sequential:

@@ -89,6 +89,11 @@ def saves_labels(results: Results) -> bool:
     return len(tables.fractions(results)) > 1 and bool(rows) and any(_savings(results, rows))
 
 
+def has_bands(results: Results) -> bool:
+    """Whether intervals are drawn as bands: only few do not hide each other."""
+    return len({row.arm for row in _curve_rows(results)}) <= MOST_BANDS
+
+
 def main_protocol(results: Results) -> str:
     """The protocol of the headline: the first that was compared with supervised training."""
     compared = tables.against_supervised(results)

@@ -496,6 +496,7 @@ def _gallery_row(
         "chosen": image.chosen,
         "photo": image.photo,
         "answers": _answers(image),
+        "right": " ".join(_right(by_column.get(column), image.true) for column in columns),
         "agree": "yes" if len({a.predicted for a in _learned(image)}) <= 1 else "no",
         "cells": [_gallery_cell(by_column.get(column), image.true, names) for column in columns],
     }
@@ -509,6 +510,11 @@ def _learned(image: ExplainedImage) -> list[Drawn]:
 def _answers(image: ExplainedImage) -> str:
     right = [arm.predicted == image.true for arm in _learned(image)]
     return "right" if all(right) else "some" if any(right) else "wrong"
+
+
+def _right(arm: Drawn | None, true: str) -> str:
+    """For the script: whether a network's answer is right; – where it was not asked."""
+    return "–" if arm is None else "right" if arm.predicted == true else "wrong"
 
 
 def _gallery_cell(arm: Drawn | None, true: str, names: Sequence[str]) -> Context | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.arms import BASELINE, MAJORITY, PROTOCOLS, method_title
 from headstart.files import write_bytes
-from headstart.reporting import answer_chart, tables, words
+from headstart.reporting import answer_chart, feature_chart, tables, words
 from headstart.reporting.marks import (
     BAND,
     INK,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Chart = alt.TopLevelMixin
 
 LARGEST_MATRIX = 20  # classes; above it a matrix no longer reads on a page
+MOST_CELLS = 1_600  # in the matrices of the other arms; each weighs some 250 bytes on the page
 LARGEST_RECALLS = 15  # classes; above it only two arms share a row
 BIGGEST_CONFUSIONS = 12
 CURVE_POINTS = 120
@@ -173,9 +174,33 @@ def confusion_matrices(results: Results) -> Chart | None:
         return None
     if len(classes) > LARGEST_MATRIX:
         return _confusions(results, arms, words.shortened(classes, 24))
-    panels = [_matrix(arm, words.shortened(classes, 20)) for arm in arms]
+    size = max(24, min(48, 400 // len(classes)))
+    panels = [_matrix(arm, words.shortened(classes, 20), size) for arm in arms]
     columns = 2 if len(classes) <= 12 else 1
     return styled(alt.concat(*panels, columns=columns, spacing=24).resolve_scale(color="shared"))
+
+
+def other_matrices(results: Results) -> Chart | None:
+    """The matrices of the arms that ``confusion_matrices`` leaves out, small."""
+    import altair as alt
+
+    arms = arms_in_other_matrices(results)
+    if not arms:
+        return None
+    classes = [entry.name for entry in results.data.classes]
+    size = max(15, min(32, 230 // len(classes)))
+    panels = [_matrix(arm, words.shortened(classes, 14), size) for arm in arms]
+    joined = alt.concat(*panels, columns=3 if len(classes) <= 12 else 2, spacing=12)
+    return styled(joined.resolve_scale(color="shared"))
+
+
+def arms_in_other_matrices(results: Results) -> list[tables.ArmSummary]:
+    """All of them, or with many cells those with the highest scores, in the usual order."""
+    arms, classes = tables.other_arms(results), len(results.data.classes)
+    if not 2 <= classes <= LARGEST_MATRIX:
+        return []
+    best = sorted(arms, key=lambda row: -(row.score or 0.0))[: MOST_CELLS // classes**2]
+    return [row for row in arms if row in best]
 
 
 def per_class_recall(results: Results) -> Chart | None:
@@ -229,7 +254,7 @@ def pretraining_health(results: Results) -> Chart | None:
                 "epoch:Q",
                 title="epoch" if quantity is shown[-1] else None,
                 scale=alt.Scale(domain=[0, last or 1], nice=False),
-                axis=alt.Axis(tickCount=4, format="~g"),
+                axis=alt.Axis(tickCount=4, format="~f"),
             )
             y = alt.Y(
                 "value:Q",
@@ -255,7 +280,9 @@ FIGURES: Mapping[str, Callable[[Results], Chart | None]] = {
     "differences": differences,
     "seeds": seeds,
     "confusion_matrices": confusion_matrices,
+    "other_matrices": other_matrices,
     "per_class_recall": per_class_recall,
+    "feature_maps": feature_chart.feature_maps,
     "pretraining_health": pretraining_health,
 }
 
@@ -424,10 +451,12 @@ def _forest_row(entry: Comparison) -> dict[str, Any]:
     }
 
 
-def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
+def _matrix(
+    arm: tables.ArmSummary, classes: Sequence[str], size: int
+) -> alt.LayerChart | alt.FacetChart:
+    """A square a cell, ``size`` pixels wide."""
     import altair as alt
 
-    size = max(24, min(48, 400 // len(classes)))
     base = alt.Chart(data(_cells(arm, classes))).encode(
         x=alt.X("predicted:N", sort=classes, axis=name_axis(labelAngle=-45)),
         y=alt.Y("true:N", sort=classes, axis=name_axis()),
@@ -443,7 +472,7 @@ def _matrix(arm: tables.ArmSummary, classes: Sequence[str]) -> alt.LayerChart | 
     )
     counts = (
         base.transform_filter("datum.n > 0")
-        .mark_text(fontSize=11 if size > 28 else 9.5)
+        .mark_text(fontSize=11 if size > 28 else 9.5 if size > 20 else 7.5)
         .encode(
             text="n:Q",
             color=alt.condition("datum.share > 0.55", alt.value("white"), alt.value(ON_LIGHT)),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 LONGEST_SIDE = 160  # pixels; the gallery shows pictures at most 120 wide
 LIGHT_ENOUGH = 6_000  # bytes; a picture below this is embedded as it is
-ROOM = 2_800_000  # letters of data addresses on one page
+ROOM = 1_700_000  # letters of data addresses in the gallery
+SHEET_ROOM = 300_000  # letters of a sheet of small pictures
+SHEET_QUALITIES = (60, 40, 20, 5)
 SAMPLE = 24  # pictures that tell how large the others will be
 GROWS, SHRINKS = 1.25, 0.85  # beyond these a figure stops growing, and scrolls
 
@@ -103,6 +105,42 @@ def picture_uri(run: Path, relative: str, finish: Finish = FINEST) -> str | None
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
+@dataclass(frozen=True)
+class Tile:
+    """Small pictures on a sheet: the side of each in pixels, and how many stand in a row."""
+
+    side: int
+    columns: int
+
+
+def sheet_uri(run: Path, pictures: Sequence[str], tile: Tile) -> str | None:
+    """All pictures on one sheet, row by row, as a ``data:`` address; ``None`` without any.
+
+    One sheet weighs far less than as many files. A picture that cannot be shown leaves a gap. The
+    quality is lowered until the address fits ``SHEET_ROOM``.
+    """
+    from PIL import Image
+
+    uris = [picture_uri(run, one) for one in pictures]
+    if not any(uris):
+        return None
+    rows = -(-len(uris) // tile.columns)
+    sheet = Image.new("RGB", (tile.side * tile.columns, tile.side * rows), "white")
+    for i, uri in enumerate(uris):
+        if uri:
+            content = base64.b64decode(uri.partition(",")[2])
+            with Image.open(io.BytesIO(content)) as picture:
+                small = picture.convert("RGB").resize((tile.side, tile.side))
+            sheet.paste(small, (i % tile.columns * tile.side, i // tile.columns * tile.side))
+    for quality in SHEET_QUALITIES:
+        buffer = io.BytesIO()
+        sheet.save(buffer, "WEBP", quality=quality, method=4)
+        uri = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        if len(uri) <= SHEET_ROOM:
+            return uri
+    return None
+
+
 def _light(content: bytes, finish: Finish) -> tuple[str, bytes]:
     from PIL import Image
 
@@ -135,12 +173,18 @@ def _clean(element: ElementTree.Element, ids: dict[str, str]) -> ElementTree.Ele
         if _ATTRIBUTES.fullmatch(attribute) and not _points_outside(value):
             kept.set(attribute, value)
     kept.text = element.text if kept.tag in ("text", "tspan") else None
-    if element.get("role") == "graphics-symbol" and element.get("aria-label"):
+    if _is_mark(element):
         ElementTree.SubElement(kept, "title").text = element.get("aria-label")
     for child in element:
         if isinstance(child.tag, str) and _ELEMENTS.fullmatch(_local(child.tag)):
             kept.append(_clean(child, ids))
     return kept
+
+
+def _is_mark(element: ElementTree.Element) -> bool:
+    """Whether it has something to tell that is not written beside it, as a title is."""
+    symbol = element.get("role") == "graphics-symbol" and element.get("aria-label")
+    return bool(symbol) and element.get("aria-roledescription") not in ("title", "subtitle")
 
 
 def _renamed(value: str, ids: dict[str, str]) -> str:

@@ -31,7 +31,8 @@ STYLE = {
     "view": {"stroke": None},
     "axis": _TEXT | {"gridColor": LINE, "domainColor": LINE, "tickColor": LINE, "titlePadding": 8},
     "legend": _TEXT | {"orient": "top", "labelLimit": 260},
-    "title": {"font": FONT, "fontSize": 13, "fontWeight": "bold", "color": INK, "limit": 420},
+    "title": {"font": FONT, "fontSize": 13, "fontWeight": "bold", "color": INK, "limit": 420}
+    | {"subtitleFont": FONT, "subtitleColor": QUIET},
 }
 
 

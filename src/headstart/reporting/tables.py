@@ -15,6 +15,7 @@ from typing import Any
 from headstart.arms import (
     BASELINE,
     BASELINES,
+    MAJORITY,
     PROTOCOLS,
     UNTRAINED,
     Arm,
@@ -114,12 +115,7 @@ def best_arms(results: Results) -> list[ArmSummary]:
     The pretrained arm with the highest score among the fine-tuned ones and among the frozen ones,
     then supervised, then random weights; those without a confusion matrix are left out.
     """
-    whole = fractions(results)[-1:]
-    rows = [
-        row
-        for row in summaries(results)
-        if row.fraction in whole and any(cell.confusion_matrix for cell in row.cells)
-    ]
+    rows = _with_matrix(results)
     candidates = [row for row in rows if row.pretrained]
     wanted = [
         _highest(row for row in candidates if PROTOCOLS[row.arm.protocol].trained),
@@ -128,6 +124,22 @@ def best_arms(results: Results) -> list[ArmSummary]:
         _highest(row for row in rows if row.arm.method == UNTRAINED.method),
     ]
     return [row for row in wanted if row is not None]
+
+
+def other_arms(results: Results) -> list[ArmSummary]:
+    """The arms that ``best_arms`` leaves out; the largest class always says the same."""
+    shown = {row.arm for row in best_arms(results)}
+    return [row for row in _with_matrix(results) if row.arm not in shown and row.arm != MAJORITY]
+
+
+def _with_matrix(results: Results) -> list[ArmSummary]:
+    """The arms that have a confusion matrix at the largest label fraction."""
+    whole = fractions(results)[-1:]
+    return [
+        row
+        for row in summaries(results)
+        if row.fraction in whole and any(cell.confusion_matrix for cell in row.cells)
+    ]
 
 
 def confusion(row: ArmSummary) -> list[list[int]]:

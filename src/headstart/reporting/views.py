@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from headstart.arms import BASELINE, method_title
-from headstart.reporting import answer_chart, tables, words
+from headstart.reporting import answer_chart, feature_chart, figures, tables, words
 from headstart.reporting.answer import detectable
 from headstart.results import Compute, Pretraining, Results
 
@@ -182,6 +182,14 @@ def captions(results: Results) -> dict[str, Context]:
             + "The pretrained arm shown is the one with the best test score, so its picture is a "
             "little flattering.",
         ),
+        "other_matrices": _caption(
+            "The other arms",
+            f"Read like the matrices above. {added}An empty cell is 0." + _left_out(results),
+        ),
+        "feature_maps": _caption(
+            "Test images, as each encoder sees them before any labels",
+            feature_chart.describe(results),
+        ),
         "per_class_recall": _caption(
             "How many of each class are found",
             "Recall of every class with its 95 % interval (Wilson). Long lines mean few test "
@@ -196,6 +204,17 @@ def captions(results: Results) -> dict[str, Context]:
     }
 
 
+def _left_out(results: Results) -> str:
+    """That some arms have no matrix on the page, and where their numbers are."""
+    shown, arms = figures.arms_in_other_matrices(results), tables.other_arms(results)
+    if len(shown) == len(arms):
+        return ""
+    return (
+        f" Only the {len(shown)} of these {len(arms)} arms with the highest scores; results.json "
+        "holds all."
+    )
+
+
 def _answer_caption(results: Results, one: bool, delta: str) -> Context:
     if one:
         return _caption(
@@ -204,7 +223,8 @@ def _answer_caption(results: Results, one: bool, delta: str) -> Context:
             "small to matter.",
             f"Points against supervised training. {answer_chart.describe(results)}",
         )
-    said = ["Bands and upright lines: 95 % intervals from the test images."]
+    drawn = "Bands" if answer_chart.has_bands(results) else "Upright lines"
+    said = [f"{drawn}: 95 % intervals from the test images."]
     said += ["Hollow markers: no verdict."] * bool(answer_chart.without_verdict(results))
     said += [
         "An arrow leads from a pretrained model to as many labels as supervised training needs to "

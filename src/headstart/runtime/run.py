@@ -28,6 +28,9 @@ class Tell(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """How many of ``total`` are done; ``done == total`` ends the bar."""
 
+    def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
+        """Readings of a training for those who draw them: trackers, see ``trackers.base.Point``."""
+
 
 class Silence:
     """Prints nothing: for use as a library."""
@@ -36,6 +39,9 @@ class Silence:
         """Drop it."""
 
     def progress(self, what: str, done: int, total: int) -> None:
+        """Drop it."""
+
+    def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
         """Drop it."""
 
 

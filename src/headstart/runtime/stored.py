@@ -11,6 +11,7 @@ from headstart.arms import PROTOCOLS, UNTRAINED, Arm, Origin
 from headstart.config import StudyError
 from headstart.methods.supervised import Supervised
 from headstart.nn.encoder import Encoder, build_encoder
+from headstart.reporting.model_card import Preprocessing
 from headstart.results import ArmResult, Results, load_results
 from headstart.runtime.networks import load_weights
 from headstart.runtime.run import Cell
@@ -56,8 +57,7 @@ class Stored:
     @property
     def side(self) -> int:
         """Side of the square that its run keeps a whole picture as, in pixels."""
-        factor: float = self.results.study["data"]["cache_factor"]
-        return round(self.image_size * factor)
+        return Preprocessing.of(self.results).stored
 
     @property
     def classes(self) -> tuple[str, ...]:

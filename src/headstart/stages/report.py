@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from headstart.attributions import ATTRIBUTIONS
+from headstart.config import Study
+from headstart.methods import METHODS
 from headstart.reporting.page import write_report
 from headstart.reporting.safe import csv_row
 from headstart.reporting.sentences import (
@@ -39,6 +42,7 @@ from headstart.results import (
     Times,
 )
 from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
+from headstart.stages.shown import show
 from headstart.stats.gates import Gate as Checked
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
@@ -80,7 +84,8 @@ class Asked:
 def report(run: Run, data: Dataset, grid: Grid, answers: Answers, asked: Asked) -> Outcome:
     """Put the results together and write them for programs and for people."""
     write_text(run.folder / "predictions.csv", _predictions(data, grid.evaluated))
-    results = gather(run, data, grid, answers, asked)
+    found = gather(run, data, grid, answers, asked)
+    results = found.model_copy(update={"shown": show(run, data, grid)})
     path = run.folder / "results.json"
     write_json(path, results.to_json())
     return Outcome(results, path, write_report(results, run.folder))
@@ -189,7 +194,8 @@ def _provenance(run: Run, grid: Grid, asked: Asked) -> Provenance:
     made = Provenance(
         headstart=version("headstart"),
         versions={name: version(name) for name in LIBRARIES}
-        | {"python": platform.python_version()},
+        | {"python": platform.python_version()}
+        | _extensions(run.study),
         command=asked_first.command,
         started=asked_first.started,
         finished=asked_first.finished,
@@ -206,6 +212,13 @@ def _provenance(run: Run, grid: Grid, asked: Asked) -> Provenance:
     if run.further_weights:
         made = made.model_copy(update={"further_weights": dict(run.further_weights)})
     return made.model_copy(update={"explained_anew": now}) if asked.earlier else made
+
+
+def _extensions(study: Study) -> dict[str, str]:
+    """The versions of the packages whose methods and attributions the study uses."""
+    used = [METHODS.extension(name) for name in study.methods]
+    used += [ATTRIBUTIONS.extension(name) for name in study.explain.attributions]
+    return {part.package: part.version for part in used if part}
 
 
 def _times(asked: Asked) -> Times:

@@ -7,6 +7,7 @@ user's own, comes before the plain folder.
 from __future__ import annotations
 
 from headstart.data.sources.base import Source
+from headstart.extensions import Group
 from headstart.registry import Registry
 
 SOURCES: Registry[type[Source]] = Registry(
@@ -21,4 +22,5 @@ SOURCES: Registry[type[Source]] = Registry(
         "hub": "headstart.data.sources.hub:Hub",
         "torchvision": "headstart.data.sources.torch_vision:TorchVision",
     },
+    Group("headstart.sources", needs=("about", "accepts", "images")),
 )

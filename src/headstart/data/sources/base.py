@@ -54,6 +54,8 @@ class Found:
     """Gives the content of an image that has no file of its own, such as one in an archive."""
     stamp: tuple[int, int] | None = None
     """For one without a file: two numbers that change when the content does, cheap to have."""
+    reader: str = ""
+    """The package and version of the source that reads it; "" of ours. Not for sources to set."""
 
     def state(self) -> tuple[int, int]:
         """Size in bytes and time of change in nanoseconds, or its stamp; −1, −1 if it is gone."""

@@ -22,7 +22,7 @@ def maps(results: Results, run: Path) -> Markup | None:
     if not view:
         return None
     _embed_pictures(view, run)
-    signed = ", ".join(title(name) for name in ATTRIBUTIONS if is_signed(name))
+    signed = ", ".join(title(name) for name in ATTRIBUTIONS.whole() if is_signed(name))
     return fragment("maps", results, run, maps=view, signed=signed)
 
 

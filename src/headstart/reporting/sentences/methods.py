@@ -177,7 +177,7 @@ def _n(count: int) -> str:
 
 
 def _cited(name: str) -> bool:
-    return name in _REFERENCES or name in METHODS
+    return name in _REFERENCES or METHODS.usable(name) is not None
 
 
 def _cite(name: str) -> str:
@@ -186,7 +186,7 @@ def _cite(name: str) -> str:
 
 
 def _keys(name: str) -> tuple[str, ...]:
-    return _REFERENCES.get(name, (f"{_OWN}{name}",) if name in METHODS else ())
+    return _REFERENCES.get(name, (f"{_OWN}{name}",) if METHODS.usable(name) else ())
 
 
 def _bibtex(key: str, known: Mapping[str, str]) -> str:

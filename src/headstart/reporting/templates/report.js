@@ -9,11 +9,25 @@
     title.parentNode.dataset.told = title.textContent;
     title.remove();
   }
+  // A mark of an image also shows the image, cut out of the one sheet that holds them all.
+  const cut = (mark) => {
+    const mapped = mark.closest(".mapped[data-side]");
+    const number = mapped && /, image (\d+)$/.exec(mark.dataset.told);
+    if (!number) return;
+    const side = Number(mapped.dataset.side), columns = Number(mapped.dataset.columns);
+    const at = Number(number[1]) - 1;
+    const tile = new Image(side, side);
+    tile.src = mapped.querySelector("img").src;
+    tile.alt = "";
+    tile.style.objectPosition = -(at % columns) * side + "px " + -Math.floor(at / columns) * side + "px";
+    tip.append(tile);
+  };
   document.addEventListener("pointerover", (event) => {
     const mark = event.target.closest && event.target.closest("[data-told]");
     tip.hidden = !mark;
     if (!mark) return;
     tip.textContent = mark.dataset.told;
+    cut(mark);
     const box = mark.getBoundingClientRect();
     const middle = box.left + box.width / 2 - tip.offsetWidth / 2;
     const above = box.top - tip.offsetHeight - 6;
@@ -59,10 +73,16 @@
     const counted = form.querySelector("output");
     const value = (name) => (form.elements[name] ? form.elements[name].value : "");
     const show = () => {
-      const wanted = ["class", "answers", "agree"].map((name) => [name, value(name)]);
+      const network = value("network");
+      const some = form.querySelector("option[value=some]"); // one network has one answer
+      some.disabled = network !== "";
+      if (some.disabled && some.selected) form.elements.answers.value = "";
+      const wanted = ["class", "agree"].map((name) => [name, value(name)]);
+      const answers = value("answers");
       let shown = 0;
       for (const row of rows) {
-        row.hidden = wanted.some(([name, one]) => one && row.dataset[name] !== one);
+        const given = network ? row.dataset.right.split(" ")[network] : row.dataset.answers;
+        row.hidden = wanted.some(([name, one]) => one && row.dataset[name] !== one) || (answers !== "" && given !== answers);
         shown += row.hidden ? 0 : 1;
       }
       const map = value("map");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from headstart.data.splits import LabelBudget
 from headstart.engine import Training
 from headstart.methods.supervised import Supervised
 from headstart.nn.optim import build_optimizer, lr_factor
-from headstart.runtime.logs import Logs
 from headstart.runtime.networks import load_encoder
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages.classify.trials import Setting, Trial, ValidationWatch, validation_images
@@ -100,15 +100,11 @@ class FinetuneJob:
         """Train with one setting and see how it does on validation."""
         run = self.run
         network, training = self.training(setting)
-        name = f"{self.cell.label}-{setting.name}"
-        logs = Logs(run.folder / "tensorboard" / "classify" / name)
+        tell = partial(run.tell.curve, f"classify/{self.cell.label}-{setting.name}")
         held_out = validation_images(self.data, self.budget)
         read_every = max(1, round(training.steps / run.study.classify.finetune.epochs))
-        watch = ValidationWatch(network, held_out, read_every, self.class_loss, logs)
-        try:
-            run.engine.fit(training, watch)
-        finally:
-            logs.close()
+        watch = ValidationWatch(network, held_out, read_every, self.class_loss, tell)
+        run.engine.fit(training, watch)
         return watch.trial(setting, self.order)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite, sqrt
 from pathlib import Path
@@ -18,7 +19,6 @@ from headstart.data.splits import LabelBudget
 from headstart.engine import Reading
 from headstart.methods.supervised import Supervised
 from headstart.nn.checkpoint import load_state, save_state
-from headstart.runtime.logs import Logs
 from headstart.runtime.networks import outputs
 from headstart.runtime.run import Dataset
 
@@ -176,7 +176,8 @@ class ValidationWatch:
     "Worse" means by more than one standard error: with few images the highest of many scores is
     luck, and the rate has fallen furthest at the end. A trial is never cut short: while a rate is
     high, validation can stand still for long and rise when the rate falls. It is scored equally
-    often whatever its length. ``class_loss`` is the cross-entropy of the class shares.
+    often whatever its length. ``class_loss`` is the cross-entropy of the class shares;
+    ``tell`` hears of every reading.
     """
 
     def __init__(
@@ -185,9 +186,9 @@ class ValidationWatch:
         held_out: LabelledImages,
         read_every: int,
         class_loss: float,
-        logs: Logs,
+        tell: Callable[[int, Mapping[str, float]], None],
     ) -> None:
-        self.network, self.held_out, self.logs = network, held_out, logs
+        self.network, self.held_out, self.tell = network, held_out, tell
         self.read_every, self.class_loss = read_every, class_loss
         self.best = self.kept = Answers()
         self.done, self.steps, self.loss = 0, 0, inf
@@ -200,7 +201,7 @@ class ValidationWatch:
         self.steps, self.loss = reading.step, reading.loss
         now = self._answers()
         values = {"loss": reading.loss, "lr": reading.lr, "validation": now.score[0]}
-        self.logs.scalars(reading.step, values)
+        self.tell(reading.step, values)
         if not (isfinite(reading.loss) and isfinite(now.score[1])):
             what = "loss" if not isfinite(reading.loss) else "validation loss"
             value = reading.loss if not isfinite(reading.loss) else -now.score[1]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.arms import PROTOCOLS, UNTRAINED, Arm, protocol_rank
+from headstart.attributions import ATTRIBUTIONS
 from headstart.config import Study
 from headstart.data.splits import stratified_sample
 from headstart.results import Model
@@ -249,6 +250,7 @@ class ExplainedNetwork:
         """
         ids = self.data.index.ids[self.positions]
         settings = {"attribution": name, "images": ids.tolist(), "target": target}
+        settings |= ATTRIBUTIONS.made_by(name)
         label = f"{self.network.cell.label}-{name}" + ("-own" if target == OWN else "")
         inputs = [self.network.classifier, self.network.encoder]
         entry = self.run.store.entry("explain", label, settings, inputs)

@@ -161,11 +161,8 @@ def _train(job: Job, entry: Entry, begin: Entry, warnings: list[str]) -> dict[st
     network, training = job.training(encoder)
     watch = PretrainWatch(job, network)
     minutes = run.study.pretrain.checkpoint_minutes
-    try:
-        with run.engine.together((job.method, job.seed)):
-            reason = run.engine.fit(training, watch, entry.folder, minutes)
-    finally:
-        watch.logs.close()
+    with run.engine.together((job.method, job.seed)):
+        reason = run.engine.fit(training, watch, entry.folder, minutes)
     if watch.status != "ok":
         network.encoder.load_state_dict(watch.healthy)
         reason = f"{reason} Its encoder is kept as it was at step {watch.healthy_step}."

@@ -62,6 +62,7 @@ class Job:
             "cache_factor": self.run.study.data.cache_factor,
             "precision": self.run.engine.precision,
             **self.run.study.pretrain.model_dump(exclude={"recipe", "checkpoint_minutes"}),
+            **METHODS.made_by(self.kind),
         }
 
     def with_batch(self, size: int) -> Job:

@@ -13,7 +13,7 @@ from headstart.data.splits import stratified_sample
 from headstart.engine import Reading
 from headstart.methods.base import Method
 from headstart.nn.neighbours import knn_accuracy
-from headstart.runtime.logs import Logs
+from headstart.runtime.curves import tell_moments
 from headstart.runtime.networks import outputs
 from headstart.stages.pretrain.job import Job
 from headstart.stats.collapse import Check, CollapseWatch, Health
@@ -63,8 +63,6 @@ class PretrainWatch:
         self.warnings: list[str] = []
         self.status = "ok"
         self._keep_healthy(0)
-        folder = job.run.folder / "tensorboard" / "pretrain" / f"{job.method}-seed{job.seed}"
-        self.logs = Logs(folder)
 
     def _choose_images(self) -> None:
         job, index = self.job, self.job.data.index
@@ -168,7 +166,7 @@ class PretrainWatch:
         finite = {k: v if v is not None and isfinite(v) else None for k, v in values.items()}
         epoch = reading.step / job.order.steps_per_epoch
         self.history.append({"step": reading.step, "epoch": epoch, **finite})
-        self.logs.scalars(reading.step, finite)
+        tell_moments(job.run.tell, job.method, job.seed, self.history[-1:])
         job.run.tell.progress(f"{job.method} (seed {job.seed})", reading.step, job.steps)
 
     @property
@@ -196,3 +194,4 @@ class PretrainWatch:
         self.next_check, self.knn_random = state["next_check"], state["knn_random"]
         self.collapse = CollapseWatch(**state["collapse"])
         self.healthy, self.healthy_step = state["healthy"], state["healthy_step"]
+        tell_moments(self.job.run.tell, self.job.method, self.job.seed, self.history)

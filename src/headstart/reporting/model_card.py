@@ -1,4 +1,4 @@
-"""The model card of an export: a ``README.md`` as the Hugging Face Hub reads it.
+"""A model card: a ``README.md`` beside weights, as the Hugging Face Hub reads it.
 
 It holds what a reader of the weights needs, and no path of the machine that made them. Names that
 come from users (classes, methods, a license) are escaped.
@@ -6,13 +6,12 @@ come from users (classes, methods, a license) are escaped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import yaml
 
 from headstart.arms import BASELINES, Arm, Origin, is_pretrained, method_title
-from headstart.export.formats.base import Format, Model
-from headstart.export.record import Record, Source
 from headstart.reporting import tables, words
 from headstart.reporting.safe import markdown
 from headstart.reporting.sentences.methods import references_of
@@ -21,45 +20,97 @@ from headstart.results import ArmResult, Comparison, Pretraining, Results
 _CHOSEN = ("lr", "weight_decay", "augmentation", "strength", "epochs", "steps")
 
 
-def model_card(
-    results: Results, record: Record, form: Format, model: Model, license_name: str
-) -> str:
-    """The whole card.
+@dataclass(frozen=True)
+class Source:
+    """Where the weights come from.
 
-    Args:
-        results: of the run that the network comes from.
-        record: what was exported, and how it was checked.
-        form: the format it was written in.
-        model: the network.
-        license_name: of the weights.
+    ``protocol`` and ``label_fraction`` are those of a classifier. ``artifacts`` names what they
+    were stored as in the run, each with a hash of its content; ``further_weights`` is the SHA-256
+    of given weights that the method began with.
     """
-    source = record.source
+
+    network: str
+    method: str
+    protocol: str | None
+    seed: int
+    label_fraction: float | None
+    backbone: str
+    stem: str
+    artifacts: Mapping[str, str]
+    further_weights: str | None
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The run's evaluation transform: pixels in [0, 1], then ``(pixel - mean) / std``.
+
+    ``resize`` is the short side in pixels, ``crop`` the side of the square in the middle;
+    ``stored`` is the side of the square that the run squashes a whole picture to before that.
+    """
+
+    stored: int
+    resize: int
+    crop: int
+    interpolation: str
+    antialias: bool
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, results: Results) -> Preprocessing:
+        """That of the run."""
+        from headstart.nn.encoder import MEAN, STD  # brings PyTorch
+
+        size = int(results.study["encoder"]["image_size"])
+        side = round(size * results.study["data"]["cache_factor"])
+        return cls(side, size, size, "bilinear", True, MEAN, STD)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says beside what the results of the run hold."""
+
+    source: Source
+    library: str
+    """Which reads the weights, as the Hub calls it."""
+    usage: str
+    """How, in lines of Python."""
+    check: str
+    """How the files were or are checked, a paragraph."""
+    license: str = "unknown"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the libraries that exported it; none in the run itself."""
+
+
+def model_card(results: Results, card: Card) -> str:
+    """The whole card of a network that the results are about."""
+    source = card.source
     parts = (
         [f"# {_title(source)}", *_what(results, source)],
-        ["## Use", f"```python\n{form.usage(model)}\n```"],
-        ["## Preprocessing", *_preprocessing(record)],
-        ["## Classes", *_classes(record)],
+        ["## Use", f"```python\n{card.usage}\n```"],
+        ["## Preprocessing", *_preprocessing(Preprocessing.of(results))],
+        ["## Classes", *_classes(results, source)],
         ["## Training", *_training(results, source)],
         ["## Test scores", *_scores(results, source)],
         ["## Verdict", *_verdicts(results, source)],
-        ["## Check", _check(record, form)],
-        ["## Made with", *_made_with(results, record)],
+        ["## Check", card.check],
+        ["## Made with", *_made_with(results, card)],
         ["## Citation", *_citation(source)],
     )
     paragraphs = [text for part in parts for text in part if text]
-    return f"---\n{_front(record, form, license_name)}---\n\n" + "\n\n".join(paragraphs) + "\n"
+    return f"---\n{_front(card)}---\n\n" + "\n\n".join(paragraphs) + "\n"
 
 
-def _front(record: Record, form: Format, license_name: str) -> str:
+def _front(card: Card) -> str:
     """The YAML that the Hub reads; every text is quoted where it needs to be."""
-    source = record.source
+    source = card.source
     task = "image-classification" if _is_classifier(source) else "image-feature-extraction"
     method = Origin.parse(source.method).method
     learned = ["self-supervised-learning"] if is_pretrained(source.method) else []
     front = {
-        "library_name": form.library,
+        "library_name": card.library,
         "pipeline_tag": task,
-        "license": _line(license_name),
+        "license": _line(card.license),
         "tags": list(dict.fromkeys([task, *learned, method, source.backbone, "headstart"])),
     }
     return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=float("inf"))
@@ -96,8 +147,7 @@ def _what(results: Results, source: Source) -> Iterator[str]:
         yield f"Training began with {known} weights. These are the weights of seed {source.seed}."
 
 
-def _preprocessing(record: Record) -> Iterator[str]:
-    asked = record.preprocessing
+def _preprocessing(asked: Preprocessing) -> Iterator[str]:
     yield _table(
         ("step", "value"),
         [
@@ -110,18 +160,19 @@ def _preprocessing(record: Record) -> Iterator[str]:
         ],
     )
     yield (
-        f"The run first keeps each whole picture as a square of {record.preprocessing.stored} px "
+        f"The run first keeps each whole picture as a square of {asked.stored} px "
         "and resizes that. A resize straight from the file gives nearly the same pixels, and not "
         "exactly."
     )
 
 
-def _classes(record: Record) -> Iterator[str]:
-    if _is_classifier(record.source):
+def _classes(results: Results, source: Source) -> Iterator[str]:
+    if _is_classifier(source):
         yield "In the order of the logits:"
     else:
         yield "The encoder knows no classes. The labelled images of its run had these:"
-    yield _table(("number", "class"), [(str(i), name) for i, name in enumerate(record.classes)])
+    names = (one.name for one in results.data.classes)
+    yield _table(("number", "class"), [(str(i), name) for i, name in enumerate(names)])
 
 
 def _training(results: Results, source: Source) -> Iterator[str]:
@@ -223,24 +274,15 @@ def _comparisons(results: Results, source: Source) -> Iterator[Comparison]:
             yield row
 
 
-def _check(record: Record, form: Format) -> str:
-    agreement = record.agreement
-    kind = "logits" if _is_classifier(record.source) else "features"
-    same = f"all {agreement.weights} weights are equal bit for bit, and " * bool(agreement.weights)
-    return (
-        f"These files were read back with {form.library}: {same}the {kind} of "
-        f"{agreement.images} fixed images differ from headstart's own by at most "
-        f"{agreement.largest:.1g}, {agreement.relative:.1g} of the largest. `export.json` has the "
-        "SHA-256 of each file."
-    )
-
-
-def _made_with(results: Results, record: Record) -> Iterator[str]:
+def _made_with(results: Results, card: Card) -> Iterator[str]:
     trained = {"headstart": results.provenance.headstart, **results.provenance.versions}
-    names = sorted({*trained, *record.versions})
-    rows = [(n, trained.get(n) or words.NONE, record.versions.get(n, words.NONE)) for n in names]
-    yield _table(("library", "trained with", "exported with"), rows)
-    held = [f"`{_code(name)}` ({key})" for name, key in record.source.artifacts.items()]
+    names = sorted({*trained, *card.versions})
+    columns = {"trained with": trained} | (
+        {"exported with": card.versions} if card.versions else {}
+    )
+    rows = [(n, *(made.get(n) or words.NONE for made in columns.values())) for n in names]
+    yield _table(("library", *columns), rows)
+    held = [f"`{_code(name)}` ({key})" for name, key in card.source.artifacts.items()]
     yield f"Artifacts of the run, each with the hash of its content: {'; '.join(held)}." * bool(
         held
     )
