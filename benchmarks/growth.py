@@ -181,8 +181,10 @@ def table(known: dict[str, dict]) -> str:
         spent = [known[count]["core_seconds"].get(stage) for count in counts]
         cells = [f"{s:.1f} s" if s is not None else "–" for s in spent]
         lines.append(_row([stage, *cells, _exponent(counts, spent)]))
-    whole = [sum(known[count]["core_seconds"].values()) for count in counts]
-    lines.append(_row(["**all**", *(f"{s:,.0f} s" for s in whole), _exponent(counts, whole)]))
+    ended = [count for count in counts if known[count]["until"] == "report"]
+    whole = {count: sum(known[count]["core_seconds"].values()) for count in ended}
+    cells = [f"{whole[count]:,.0f} s" if count in whole else "–" for count in counts]
+    lines.append(_row(["**all**", *cells, _exponent(ended, list(whole.values()))]))
     for name, key in (("memory", "peak_bytes"), ("memory of a worker", "worker_bytes")):
         lines.append(_row([name, *(f"{known[c][key] / 1e6:,.0f} MB" for c in counts), ""]))
     return "\n".join(lines)

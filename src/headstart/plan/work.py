@@ -82,7 +82,8 @@ def _found(study: Study, unlabelled: int) -> Sizes:
     classes = len({file.label for file in files})
     given = {part: sum(file.split == part for file in files) for part in PARTS}
     if all(given.values()):
-        return Sizes(unlabelled, *(given[part] for part in PARTS), classes)
+        train, validation, test = (given[part] for part in PARTS)
+        return Sizes(unlabelled, train, validation, test, classes)
     return _cut(study, unlabelled, len(files), classes)
 
 
