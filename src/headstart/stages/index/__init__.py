@@ -34,7 +34,7 @@ def index(run: Run) -> Dataset:
     data, size = run.study.data, run.study.encoder.image_size
     files = _find(run)
     groups = _groups(data.groups, files)
-    side = round(size * data.cache_factor)
+    side = run.study.cached_side
     home = data.cache or run.folder.parent / ".headstart-cache"
     cache = open_cache(files, side, home, run.tell.progress, run.tell.line)
     settings = {
