@@ -28,6 +28,7 @@ PURPOSE = {
     "launcher": "several processes for a run",
     "finished": "asking a run folder later",
     "cost": "what a study will take",
+    "plan": "the cost on other machines",
     "pipeline": "READ FIRST: the verbs in order",
     "bench": "timing in turns",
     "export": "networks for other libraries",

@@ -24,7 +24,7 @@ FLOORS = (
     {"stages", "executors", "trackers"},
     {"cost"},
     {"pipeline", "bench", "plugins", "export"},
-    {"cluster", "terminal", "faults", "launcher", "finished", "features"},
+    {"cluster", "terminal", "faults", "launcher", "finished", "features", "plan"},
     {"api"},
     {"commands"},
     {"cli"},

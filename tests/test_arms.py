@@ -85,7 +85,7 @@ def test_no_two_arms_look_alike() -> None:
         (["Supervised"], "'Supervised' is the name of a method or a control"),
         (["start"], "'start' is the name of a method or a control"),
         (["weights"], "'weights' is the name of a method or a control"),
-        (["dino", "DINO"], "'DINO' is the name of other weights"),
+        (["dinov2", "DINOv2"], "'DINOv2' is the name of other weights"),
         (["a@b"], "'a@b' cannot name weights"),
         (["a/b"], "'a/b' cannot name weights"),
         (["<b>"], "cannot name weights"),

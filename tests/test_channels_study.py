@@ -16,7 +16,7 @@ import headstart
 import tiny_study
 from headstart.config import Study, StudyError
 from headstart.export.write import Asked, export
-from headstart.finished import explain_image, predict_images
+from headstart.finished import explain_image, predict_images, suggest_images
 from headstart.methods import METHODS
 from headstart.nn.encoder import weights_hash
 from headstart.pipeline import check_study, run_study
@@ -175,6 +175,13 @@ def test_predict_gives_the_answers_of_the_run(run: Path, images: Path) -> None:
     names = [Path(name).relative_to(images).as_posix() for name in found.names[:-1]]
     answers = [found.classes[i] for i in found.predicted[:-1]]
     assert answers == [said[name] for name in names]
+
+
+def test_suggest_reads_and_draws_channels(run: Path, tmp_path: Path) -> None:
+    found = suggest_images(run, 3, tmp_path / "out")
+    assert len(found.positions) == 3
+    sheet = np.asarray(Image.open(tmp_path / "out" / "sheet.jpg").convert("L"))
+    assert sheet.std() > 20
 
 
 def test_explain_shows_one_file(run: Path, images: Path, tmp_path: Path) -> None:

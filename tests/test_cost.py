@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tiny_study
 from headstart.config import Finetune
-from headstart.cost import Cost, Todo, _makespan, cost_lines, steps_of
+from headstart.cost import Cost, Todo, cost_lines, makespan, steps_of
 from headstart.pipeline import run_study
 from headstart.runtime.run import Silence
 from headstart.stages.classify.search import Search
@@ -61,9 +61,9 @@ def test_the_bounds_are_reached() -> None:
 
 @given(st.lists(st.floats(0, 100), min_size=1), st.integers(1, 8))
 def test_tasks_end_no_sooner_than_they_can(seconds: list[float], workers: int) -> None:
-    span = _makespan(seconds, workers)
+    span = makespan(seconds, workers)
     assert max(*seconds, sum(seconds) / workers) - 1e-6 <= span <= sum(seconds) + 1e-6
-    assert _makespan(seconds, 1) == pytest.approx(sum(seconds))
+    assert makespan(seconds, 1) == pytest.approx(sum(seconds))
 
 
 def test_what_is_said_names_the_range_and_a_cheaper_way_for_long_runs() -> None:

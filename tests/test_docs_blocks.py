@@ -105,6 +105,8 @@ def small(words: list[str]) -> list[str]:
         return [*words, *SMALL, *([] if "--seeds" in words else ["--seeds", "0"])]
     if verb == "explain":
         return [*words, *SMALL_EXPLAIN, *([] if "--image" in words else FEW_IMAGES)]
+    if verb == "plan":
+        return [*words, "--backbone", "test_resnet", "--image-size", "32"]
     return words
 
 
@@ -126,6 +128,7 @@ def belongings(bags: Path, finished: Outcome, tmp_path_factory: pytest.TempPathF
     (folder / "docs").symlink_to(ROOT / "docs")
     (folder / "masks").symlink_to(bags / "masks")
     shutil.copy(next((bags / "labeled" / "test").rglob("*.jpg")), folder / "my.jpg")
+    shutil.copy(ROOT / "benchmarks" / "cpu-simclr-64.json", folder / "bench.json")
     write_study_files(folder)
     write_labels(bags / "labeled", folder)
     write_patients(bags / "labeled", folder / "patients")

@@ -13,7 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import compare, explain, load_classifier, load_encoder, predict, run
+    from headstart.api import (
+        compare,
+        explain,
+        load_classifier,
+        load_encoder,
+        predict,
+        run,
+        suggest,
+    )
     from headstart.config import Study, StudyError
     from headstart.features import Encoder
     from headstart.plugins import (
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from headstart.results import Results, load_results
 
 _HOMES = {
-    "api": ("compare", "explain", "load_classifier", "load_encoder", "predict", "run"),
+    "api": ("compare", "explain", "load_classifier", "load_encoder", "predict", "run", "suggest"),
     "config": ("Study", "StudyError"),
     "features": ("Encoder",),
     "plugins": (
@@ -59,6 +67,7 @@ __all__ = [
     "register_source",
     "register_tracker",
     "run",
+    "suggest",
 ]
 
 

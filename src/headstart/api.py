@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headstart.results import Comparisons, Results
     from headstart.runtime.run import Tell
     from headstart.stages.predict import Predicted
+    from headstart.stages.suggest import Suggested
 
 Location = str | Path
 _IMAGES = ("unlabeled", "labeled")
@@ -137,6 +138,36 @@ def predict(
     wanted = Wanted(arm, label_fraction, seed)
     with _watching(progress) as tell:
         return predict_images(Path(run), [Path(image) for image in images], wanted, tell)
+
+
+def suggest(
+    run: Location,
+    n: int = 100,
+    *,
+    out: Location | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Suggested:
+    """Suggest unlabelled images that are worth labelling first, as ``headstart suggest`` does.
+
+    Args:
+        run: the folder of a finished run.
+        n: how many images.
+        out: a folder for ``suggestions.csv`` and ``sheet.jpg``; nothing is written without.
+        seed: of k-means.
+        progress: whether to say on stderr how far it is.
+
+    Returns:
+        The images in the order in which to label them; ``trial`` says whether such a choice beat
+        a random one on the labelled images, ``lines`` say it in words.
+
+    Raises:
+        StudyError: no finished run, no or too few unlabelled images, or no scikit-learn.
+    """
+    from headstart.finished import suggest_images
+
+    with _watching(progress) as tell:
+        return suggest_images(Path(run), n, None if out is None else Path(out), seed, tell)
 
 
 def load_encoder(run: Location, method: str, seed: int | None = None) -> nn.Module:

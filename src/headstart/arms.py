@@ -88,7 +88,7 @@ _ROLES = {
 _CANDIDATES = (Role.PRETRAINED, Role.FROZEN, Role.GIVEN, Role.CONTINUED)
 # Of Okabe & Ito (2008), for colour-blind readers too; methods take them in the registry's order.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E4FA2", "#7F3B08")
-SPARE_SHAPES = ("triangle-right", "triangle-left", "arrow", "wedge")
+SPARE_SHAPES = ("triangle-right", "triangle-left", "wedge", "arrow")
 _SHAPES = ("circle", "triangle-up", "diamond", "triangle-down", *SPARE_SHAPES)
 # Of further weights: a colour of their own, and a shape that their continued methods share.
 _GIVEN_COLOURS = ("#8C6D31", "#B5651D", "#6B6B2A", "#A0522D")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart import interrupt
-from headstart.commands import doctor, export, images, machine, runs, using
+from headstart.commands import doctor, export, images, machine, plan, runs, using
 from headstart.commands.options import (
     Backbone,
     BatchSize,
@@ -286,12 +286,14 @@ _OTHERS = (
     runs.compare,
     runs.explain,
     using.predict,
+    using.suggest,
     runs.report,
     runs.list_,
     runs.tensorboard,
     export.export,
     doctor.doctor,
     machine.bench,
+    plan.plan,
     machine.presets,
     machine.methods,
     machine.settings,

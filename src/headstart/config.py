@@ -414,6 +414,11 @@ class Study(Frozen):
     compare: Compare = Compare()
     engine: EngineSettings = EngineSettings()
 
+    @property
+    def cached_side(self) -> int:
+        """Side of a cached image in pixels."""
+        return round(self.encoder.image_size * self.data.cache_factor)
+
     @field_validator("methods", mode="before")
     @classmethod
     def _by_name(cls, methods: Any) -> Any:

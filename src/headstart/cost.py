@@ -108,8 +108,8 @@ def estimate(run: Run, data: Dataset, todo: Sequence[Todo]) -> Cost:
     network = measured.bytes_of_network
     networks = sum(one.encoder + len(list(_trained(one))) for one in todo)
     return Cost(
-        low=_makespan([cost[0] + cost[1] for cost in costs], workers),
-        high=_makespan([cost[0] + cost[2] for cost in costs], workers),
+        low=makespan([cost[0] + cost[1] for cost in costs], workers),
+        high=makespan([cost[0] + cost[2] for cost in costs], workers),
         pretraining=pretraining,
         classifiers=(low, high),
         workers=min(workers, max(1, len(todo))),
@@ -124,16 +124,16 @@ def cost_lines(cost: Cost, todo: Sequence[Todo]) -> list[str]:
     encoders, cells = sum(one.encoder for one in todo), sum(len(one.cells) for one in todo)
     least, most = cost.classifiers
     alone = f" in {plural(cost.workers, 'process', 'processes')} at once" * (cost.workers > 1)
-    memory = f"about {_size(cost.memory)} of memory"
+    memory = f"about {size(cost.memory)} of memory"
     if cost.gpu_memory:
-        memory += f" and {_size(cost.gpu_memory)} of the GPU's"
+        memory += f" and {size(cost.gpu_memory)} of the GPU's"
     lines = [
         f"To do: {plural(encoders, 'encoder')} to pretrain, {plural(cells, 'classifier')}. On this "
-        f"machine, measured for some seconds{alone}: {_between(cost.low, cost.high)}, and "
+        f"machine, measured for some seconds{alone}: {between(cost.low, cost.high)}, and "
         "explaining comes on top.",
         f"Pretraining takes {seconds(cost.pretraining)} of work, training on labels "
-        f"{_between(least, most)}: it goes on until longer training helps no more. Weights need "
-        f"{_size(cost.disk)} of disk; it takes {memory}.",
+        f"{between(least, most)}: it goes on until longer training helps no more. Weights need "
+        f"{size(cost.disk)} of disk; it takes {memory}.",
     ]
     if cost.high > AN_HOUR:
         lines.append(
@@ -143,12 +143,14 @@ def cost_lines(cost: Cost, todo: Sequence[Todo]) -> list[str]:
     return lines
 
 
-def _between(low: float, high: float) -> str:
+def between(low: float, high: float) -> str:
+    """Two durations in seconds for a person; one where they are the same."""
     ends = dict.fromkeys(seconds(end) for end in (low, high))
     return "about " + " to ".join(ends)
 
 
-def _size(amount: int) -> str:
+def size(amount: float) -> str:
+    """Bytes for a person."""
     return f"{amount / 1e9:.1f} GB" if amount > 1e9 else f"{max(1, round(amount / 1e6))} MB"
 
 
@@ -260,7 +262,7 @@ def _seconds_an_image(encoder: torch.nn.Module, images: Images) -> float:
     return (time.perf_counter() - begun) / asked
 
 
-def _makespan(seconds: Sequence[float], workers: int) -> float:
+def makespan(seconds: Sequence[float], workers: int) -> float:
     """Until the last of the tasks is done, the longest first, each to the worker free first."""
     busy = [0.0] * workers
     for task in sorted(seconds, reverse=True):

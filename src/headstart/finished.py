@@ -42,9 +42,10 @@ from headstart.stages.explain import explain_image as explain_picture
 from headstart.stages.gates import check_gates
 from headstart.stages.index import data_card, index
 from headstart.stages.predict import Asker, Predicted, Wanted, choose, predict
-from headstart.stages.report import Answers, Asked, Outcome, gather
-from headstart.stages.shown import show
-from headstart.store import FinishedStore, Store, UnfinishedError, write_json
+from headstart.stages.report import Answers, Asked, Outcome, gather, show
+from headstart.stages.suggest import Suggested, as_csv, check, draw_sheet, suggest
+from headstart.store import FinishedStore, Store, UnfinishedError, write_json, write_text
+from headstart.types import Ints
 
 
 def explain_run(
@@ -109,6 +110,50 @@ def predict_images(
             f"{predicted.reasons[0]}"
         )
     return predicted
+
+
+def suggest_images(
+    folder: Path, n: int, out: Path | None = None, seed: int = 0, tell: Tell | None = None
+) -> Suggested:
+    """Choose unlabelled images of a finished run that are worth labelling first.
+
+    Args:
+        folder: the run.
+        n: how many.
+        out: where ``suggestions.csv`` and ``sheet.jpg`` go; nothing is written without.
+        seed: of k-means.
+        tell: who is told of progress.
+
+    Raises:
+        StudyError: no finished run, no or too few unlabelled images, or a folder that cannot be
+            written.
+    """
+    check(n)
+    if out is not None:
+        _make(out)
+    with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        found = suggest(run, data, grid, n, seed)
+        found = found.named(_named(run, data, grid, found.positions))
+        if out is not None:
+            write_text(out / "suggestions.csv", as_csv(found))
+            draw_sheet(data.images(found.positions), out / "sheet.jpg")
+    return found
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"--out {out}: {error.strerror or error}") from None
+
+
+def _named(run: Run, data: Dataset, grid: Grid, positions: Ints) -> tuple[str, ...]:
+    """What the best classifier on validation takes images for; nothing where there is none."""
+    try:
+        cell = choose(run, grid, Wanted())
+    except StudyError:
+        return ()
+    return Asker(run, data, grid, cell).classes(data.images(positions))
 
 
 def _files(images: Sequence[Path], endings: frozenset[str]) -> list[Found]:

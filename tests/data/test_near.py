@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from scipy.fft import dctn
 
 from headstart.data.cache import PixelCache, open_cache
+from headstart.data.hamming import near_hashes
 from headstart.data.near import (
     MOST,
     NearCopies,
-    _search,
-    embedding_pairs,
     fingerprints,
+    look_alikes,
 )
 from headstart.data.scan import find_labeled, find_unlabeled
-
-
-def near_pairs(
-    a: np.ndarray, b: np.ndarray | None = None, distance: int = 6
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """i, j and distance of all pairs found, by i, then j; within ``a`` only those with i < j."""
-    chunks = list(_search(a, a if b is None else b, distance))
-    none = np.zeros(0, np.int64)
-    i, j, bits = (np.concatenate([none, *(c[k] for c in chunks)]) for k in range(3))
-    order = np.lexsort((j, i))
-    if b is None:
-        order = order[i[order] < j[order]]
-    return i[order], j[order], bits[order]
-
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing_small_160.tar"
 
@@ -104,70 +89,6 @@ def test_no_images_have_no_prints_and_no_pairs() -> None:
     assert len(fingerprints(empty).hashes) == 0
     finder = NearCopies(PixelCache(empty, np.zeros(0, np.float32), (), ()))
     assert len(finder.pairs([])) == 0
-    assert len(near_pairs(np.zeros(0, np.uint64))[0]) == 0
-
-
-# --- pairs of hashes ---------------------------------------------------------------------------
-
-
-def brute(a: np.ndarray, b: np.ndarray, distance: int) -> set[tuple[int, int, int]]:
-    return {
-        (i, j, (int(x) ^ int(y)).bit_count())
-        for i, x in enumerate(a)
-        for j, y in enumerate(b)
-        if (int(x) ^ int(y)).bit_count() <= distance
-    }
-
-
-def triples(found: tuple[np.ndarray, ...]) -> list[tuple[int, int, int]]:
-    return list(zip(*(part.tolist() for part in found), strict=True))
-
-
-# Hashes a few bits from one of two centres: near and far pairs, and equal ones.
-HASHES = st.lists(
-    st.tuples(st.sampled_from([0, 0xDEADBEEF12345678]), st.sets(st.integers(0, 63), max_size=8)),
-    max_size=25,
-).map(
-    lambda made: np.array([c ^ sum(1 << bit for bit in bits) for c, bits in made], dtype=np.uint64)
-)
-
-
-@given(HASHES, HASHES, st.integers(0, 16))
-@settings(max_examples=60, deadline=None)
-def test_no_pair_is_missed_and_none_is_made_up(a: np.ndarray, b: np.ndarray, distance: int) -> None:
-    found = triples(near_pairs(a, b, distance))
-    assert found == sorted(brute(a, b, distance))
-    within = triples(near_pairs(a, None, distance))
-    assert within == sorted(p for p in brute(a, a, distance) if p[0] < p[1])
-
-
-def planted(n: int, pairs: int, distance: int, seed: int = 0) -> tuple[np.ndarray, set]:
-    """Random hashes, and pairs of positions that are just so many bits apart."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**64, n, dtype=np.uint64)
-    places = rng.permutation(n)[: 2 * pairs].reshape(2, pairs)
-    for i, j in places.T:
-        flips = rng.choice(64, distance, replace=False)
-        hashes[j] = hashes[i] ^ np.bitwise_or.reduce(np.uint64(1) << flips.astype(np.uint64))
-    return hashes, {tuple(sorted(p)) for p in places.T.tolist()}
-
-
-@pytest.mark.parametrize("distance", [0, 3, 6, 10])
-def test_planted_pairs_are_found_among_many(distance: int) -> None:
-    hashes, expected = planted(3000, 40, distance)
-    i, j, bits = near_pairs(hashes, None, distance)
-    found = set(zip(i.tolist(), j.tolist(), strict=True))
-    assert found == expected  # 4.5 million pairs: by chance none is within 10 bits
-    assert set(bits.tolist()) == {distance}
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_hashes_take_seconds() -> None:
-    hashes, expected = planted(100_000, 500, 6)
-    started = time.perf_counter()
-    i, j, _ = near_pairs(hashes, None, 6)
-    assert time.perf_counter() - started < 60
-    assert set(zip(i.tolist(), j.tolist(), strict=True)) == expected
 
 
 # --- copies of photos --------------------------------------------------------------------------
@@ -209,7 +130,7 @@ def test_look_alikes_are_no_copies() -> None:
         made.append(Image.fromarray(other.astype(np.uint8)))
     pairs = NearCopies(cached(made)).pairs(range(6))
     prints = fingerprints(cached(made).pixels)
-    assert len(near_pairs(prints.hashes, None, 6)[0]) > 0
+    assert sum(len(i) for i, _, _ in near_hashes(prints.hashes, prints.hashes, 6)) > len(made)
     assert not pairs.near.any()
 
 
@@ -334,18 +255,35 @@ def test_generated_bags_are_no_copies_of_each_other(bags: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_embedding_pairs_are_those_of_all_cosines(chunk: int) -> None:
+@pytest.mark.parametrize("most", [3, 1000])
+def test_look_alikes_are_the_first_of_all_cosines(chunk: int, most: int) -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=(30, 4)).astype(np.float32)
     b = np.concatenate([a[:10] * 3 + 0.01, rng.normal(size=(15, 4)), np.zeros((1, 4))])
     b = b.astype(np.float32)
-    i, j, r = embedding_pairs(a, b, 0.9, chunk)
-    expected = {
-        (x, y)
+    found = look_alikes(a, b, 0.9, most, chunk)
+    cosines = {
+        (x, y): a[x] @ b[y] / np.linalg.norm(a[x]) / np.linalg.norm(b[y])
         for x in range(30)
         for y in range(25)
-        if a[x] @ b[y] / np.linalg.norm(a[x]) / np.linalg.norm(b[y]) >= 0.9
     }
-    assert list(zip(i.tolist(), j.tolist(), strict=True)) == sorted(expected)
-    assert {(x, x) for x in range(10)} <= expected
-    assert (r >= 0.9).all()
+    expected = sorted((p for p in cosines if cosines[p] >= 0.9), key=lambda p: -cosines[p])
+    assert found.count == len(expected)
+    assert found.cosine == pytest.approx([cosines[p] for p in expected[:most]], abs=1e-6)
+    assert set(zip(found.i.tolist(), found.j.tolist(), strict=True)) == set(expected[:most])
+    assert {(x, x) for x in range(10)} <= set(expected)
+
+
+def test_a_collapsed_encoder_fills_no_memory() -> None:
+    """Every image like every other: 4 million pairs are counted, 100 are kept."""
+    x = np.ones((2000, 2), np.float32)
+    tracemalloc.start()
+    try:
+        found = look_alikes(x, x, 0.95, 100, chunk=100)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.count == 4_000_000
+    assert found.i.tolist() == [0] * 100
+    assert found.j.tolist() == list(range(100))
+    assert peak < 10_000_000  # all pairs would take 96 MB

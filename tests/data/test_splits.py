@@ -17,6 +17,7 @@ from headstart.data.decode import Decoded, decode
 from headstart.data.scan import Found, find_labeled, find_unlabeled
 from headstart.data.splits import (
     Indexed,
+    alike,
     label_budget,
     limit_files,
     sort_images,
@@ -435,3 +436,41 @@ def test_a_limit_above_everything_keeps_everything() -> None:
     files, _ = made([*classes(3, 3), ("", "", "p")])
     assert limit_files(files, 100) == files
     assert len(limit_files(files, 1)) == 3  # one of each class, and one of the pool
+
+
+# --- how much is done --------------------------------------------------------------------------
+
+
+class Counted:
+    """A name that counts how often names are compared."""
+
+    compared = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __lt__(self, other: Counted) -> bool:
+        Counted.compared += 1
+        return self.name < other.name
+
+    def __ne__(self, other: object) -> bool:
+        Counted.compared += 1
+        return not isinstance(other, Counted) or self.name != other.name
+
+
+@pytest.mark.parametrize("kinds", [2, 1000])
+def test_as_many_kinds_as_images_cost_no_more_than_sorting(
+    kinds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool with a folder for each image, a study with a class for every second one."""
+    monkeypatch.setattr(Counted, "compared", 0)
+    names = np.array([Counted(f"{i % kinds:04d}") for i in range(2000)], dtype=object)
+    members = alike(names)
+    assert Counted.compared < 2000 * 13  # log₂ 2000 is 11, and once to part them
+    assert [m.tolist() for m in members] == [list(range(k, 2000, kinds)) for k in range(kinds)]
+
+
+@given(st.lists(st.integers(-1, 5)))
+def test_alike_positions_are_those_of_each_value(values: list[int]) -> None:
+    found = [members.tolist() for members in alike(np.array(values, dtype=np.int64))]
+    assert found == [[i for i, v in enumerate(values) if v == w] for w in sorted(set(values))]

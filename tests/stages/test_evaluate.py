@@ -15,10 +15,11 @@ import tiny_study
 from headstart.arms import MAJORITY, Arm
 from headstart.data.splits import label_budget
 from headstart.methods.supervised import Supervised
+from headstart.runtime.heads import knn
 from headstart.runtime.networks import load_encoder, load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages.classify import classify
-from headstart.stages.evaluate import confidence, evaluate, knn, score
+from headstart.stages.evaluate import confidence, evaluate, score
 from headstart.stages.extract import extract
 from headstart.stages.pretrain import start
 from headstart.stages.report import Outcome

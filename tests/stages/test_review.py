@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tiny_study
 from headstart.runtime.run import Branch, Dataset, Grid, Run
+from headstart.stages import review
 from headstart.stages.review import LISTED, review_lookalikes
 from headstart.types import Features
 
@@ -53,3 +56,13 @@ def test_without_a_pretrained_method_there_is_nothing_to_ask(tmp_path: Path) -> 
     run, data, _ = made(tmp_path, copies=1)
     assert review_lookalikes(run, data, Grid(())) == 0
     assert not (tmp_path / "lookalikes.csv").exists()
+
+
+def test_of_many_test_images_some_are_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data, grid = made(tmp_path, copies=6)
+    heard = tiny_study.Spoken()
+    monkeypatch.setattr(review, "ASKED", 4)
+    assert review_lookalikes(replace(run, tell=heard), data, grid) == 4
+    assert "4 of 6 test images were asked about" in heard.lines[0]

@@ -89,8 +89,7 @@ def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
     """The images of a folder as a pool without labels."""
     study = run.study
     files = find_unlabeled(folder)
-    side = round(study.encoder.image_size * study.data.cache_factor)
-    cache = open_cache(files, side, run.folder / ".headstart-cache", run.tell.progress)
+    cache = open_cache(files, study.cached_side, run.folder / ".headstart-cache", run.tell.progress)
     rows = np.array([i for i, reason in enumerate(cache.reasons) if not reason], dtype=np.int64)
     if len(rows) < study.pretrain.batch_size:
         raise StudyError(

@@ -58,6 +58,28 @@ def predict(  # noqa: PLR0913 - the signature is the command line
     )
 
 
+def suggest(
+    folder: RunFolder,
+    out: Annotated[
+        Path, typer.Option(help="Folder for suggestions.csv and sheet.jpg; made where missing.")
+    ],
+    n: Annotated[int, typer.Option("--n", help="How many images to suggest.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of k-means.")] = 0,
+) -> None:
+    """Suggest unlabelled images of a finished run that are worth labelling first.
+
+    Whether such a choice beats a random one is tried out on the labelled images, and said.
+    """
+    from headstart.finished import suggest_images
+    from headstart.terminal import Terminal
+
+    with Terminal() as terminal:
+        found = suggest_images(folder, n, out, seed, terminal)
+    for line in found.lines:
+        terminal.line(line)
+    terminal.line(f"Suggestions: {out / 'suggestions.csv'}, {out / 'sheet.jpg'}")
+
+
 def _listed(images: list[Path]) -> list[Path]:
     """The paths given; in the place of ``-`` those that stdin lists, one a line."""
     paths: list[Path] = []

@@ -6,7 +6,7 @@ Backgrounds are always images whose own foreground was filled, so a donor's obje
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,12 +122,20 @@ def _draw_donors(y: Ints, groups: Ints, rng: np.random.Generator) -> tuple[Ints,
     for label, own in members.items():
         # In turns, so that as few backgrounds as possible are used twice: answers on the same
         # background are not independent.
-        turns = rng.permutation(own)
-        for turn, to in enumerate(np.flatnonzero(drawn == label)):
-            offered = np.roll(turns, -turn)
-            elsewhere = offered[groups[offered] != groups[to]]
-            rand[to] = elsewhere[0] if len(elsewhere) else offered[offered != to][0]
+        turns = rng.permutation(own).tolist()
+        for turn, to in enumerate(np.flatnonzero(drawn == label).tolist()):
+            rand[to] = _donor(turns, turn, groups, to)
     return same, rand
+
+
+def _donor(turns: list[int], turn: int, groups: Ints, to: int) -> int:
+    """The first image from this turn on that is of another group, else any other one."""
+
+    def offered() -> Iterator[int]:
+        return (turns[(turn + k) % len(turns)] for k in range(len(turns)))
+
+    elsewhere = next((i for i in offered() if groups[i] != groups[to]), None)
+    return next(i for i in offered() if i != to) if elsewhere is None else elsewhere
 
 
 def without_foreground(x: Tensor, masks: Mask) -> Tensor:

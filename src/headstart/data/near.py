@@ -1,4 +1,4 @@
-"""Nearly identical images: recompressed, resized or mirrored copies, among up to a million.
+"""Nearly identical images: recompressed, resized or mirrored copies, among millions.
 
 A 64-bit perceptual hash proposes pairs, the cached pixels decide. The hash alone would take
 different photos with one layout (a shirt on the same table) for copies of each other.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -18,9 +17,9 @@ import numpy.typing as npt
 
 from headstart.data.cache import PixelCache, Progress, allocate
 from headstart.data.channels import Grey
+from headstart.data.hamming import Hashes, near_hashes
 from headstart.types import Doubles, Floats, Ints
 
-Hashes = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 Thumbs = npt.NDArray[np.uint8]
 
@@ -39,9 +38,6 @@ MOST = 100  # candidates of one image that are compared, nearest first
 
 _BLOCK = 256  # images read at a time
 _PAIRS = 256  # pairs of thumbnails compared at a time: as many as a processor's cache holds
-_CANDIDATES = 4_000_000  # pairs of hashes compared at a time
-_BANDS = 4
-_BITS = 64 // _BANDS
 _GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
@@ -160,158 +156,6 @@ def _bits(coefficients: Floats) -> Hashes:
     return np.packbits(above, axis=1).view(np.uint64)[:, 0]
 
 
-# --- pairs of hashes ---------------------------------------------------------------------------
-
-
-_Chunk = tuple[Ints, Ints, Ints]
-
-
-def _search(
-    query: Hashes, base: Hashes, distance: int, most: int | None = None
-) -> Iterator[_Chunk]:
-    """All pairs of hashes at most ``distance`` (0 … 16) bits apart, without comparing all pairs.
-
-    Multi-index hashing (Norouzi 2012): 64 bits in four bands; two hashes within d bits agree in
-    some band up to r of it, where the four radii sum to d − 3 (the pigeonholes).
-
-    Yields:
-        Chunks of (i, j, distance), i a place in ``query`` and j in ``base``: all pairs of one i in
-        one chunk, at most ``most`` of them.
-    """
-    if not (len(query) and len(base)):
-        return
-    equal = _Equal.of(base, most)
-    parts, masks = _bands(query), [_masks(radius) for radius in _radii(distance)]
-    tables = [_Table.of(band, equal.sizes) for band in _bands(equal.hashes)]
-    lookups = [
-        (table, part, mask)
-        for table, part, some in zip(tables, parts, masks, strict=True)
-        for mask in some
-    ]
-    work = np.zeros(len(query), np.int64)
-    for table, part, mask in lookups:
-        work += table.work(part ^ mask)
-    for start, stop in _spans(work):
-        chunks = [table.pairs(part[start:stop] ^ mask) for table, part, mask in lookups]
-        pairs = np.concatenate([i for i, _ in chunks]), np.concatenate([j for _, j in chunks])
-        near = _within(query[start:stop], equal.hashes, pairs, distance)
-        yield _nearest(equal.each(near), start, most)
-
-
-@dataclass(frozen=True)
-class _Equal:
-    """Different hashes of the base (U,), and which of its positions have them.
-
-    Searching for each hash once keeps a set of equal ones from costing its square; ``sizes`` (U,)
-    count the positions of each, ``most`` at most.
-    """
-
-    hashes: Hashes
-    sizes: Ints
-    starts: Ints
-    order: Ints
-
-    @classmethod
-    def of(cls, base: Hashes, most: int | None) -> Self:
-        order = np.argsort(base, kind="stable").astype(np.int64)
-        hashes, starts, counts = np.unique(base[order], return_index=True, return_counts=True)
-        sizes = counts if most is None else np.minimum(counts, most)
-        return cls(hashes, sizes.astype(np.int64), starts.astype(np.int64), order)
-
-    def each(self, chunk: _Chunk) -> _Chunk:
-        """Pairs with different hashes as pairs with all their positions."""
-        i, j, bits = chunk
-        counts = self.sizes[j]
-        offset = self.starts[j] - (np.cumsum(counts) - counts)
-        i, bits = np.repeat(i, counts), np.repeat(bits, counts)
-        return i, self.order[np.repeat(offset, counts) + np.arange(len(i))], bits
-
-
-def _within(query: Hashes, base: Hashes, pairs: tuple[Ints, Ints], distance: int) -> _Chunk:
-    """The pairs within the distance, each once though several bands may propose it."""
-    i, j = pairs
-    bits = np.bitwise_count(query[i] ^ base[j])
-    near = bits <= distance
-    key, first = np.unique(i[near] * len(base) + j[near], return_index=True)
-    return key // len(base), key % len(base), bits[near][first].astype(np.int64)
-
-
-def _nearest(chunk: _Chunk, start: int, most: int | None) -> _Chunk:
-    """At most ``most`` pairs of each i, the nearest first."""
-    i, j, bits = chunk
-    if most is None or not len(i) or np.bincount(i).max() <= most:
-        return i + start, j, bits
-    order = np.lexsort((j, bits, i))
-    rank = np.arange(len(i)) - np.searchsorted(i, i)  # i is sorted, and stays so in this order
-    kept = order[rank < most]
-    return i[kept] + start, j[kept], bits[kept]
-
-
-def _spans(work: Ints) -> Iterator[tuple[int, int]]:
-    """Stretches of queries with about ``_CANDIDATES`` pairs to look at, one query at least."""
-    total = np.cumsum(work + 1)
-    start = 0
-    while start < len(work):
-        done = int(total[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(total, done + _CANDIDATES, side="right")))
-        yield start, stop
-        start = stop
-
-
-def _bands(hashes: Hashes) -> list[npt.NDArray[np.uint16]]:
-    """Four times 16 bits, drawn from all over the hash, as neighbouring bits are alike."""
-    bits = np.unpackbits(hashes.view(np.uint8).reshape(-1, 8), axis=1)
-    order = np.random.default_rng(0).permutation(64)
-    chosen = (bits[:, order[start : start + _BITS]] for start in range(0, 64, _BITS))
-    return [np.ascontiguousarray(np.packbits(c, axis=1)).view(np.uint16)[:, 0] for c in chosen]
-
-
-def _radii(distance: int) -> list[int]:
-    """One radius a band, −1 for a band that need not be searched."""
-    rest = distance - _BANDS + 1
-    return [rest // _BANDS + (band < rest % _BANDS) for band in range(_BANDS)]
-
-
-def _masks(radius: int) -> list[np.uint16]:
-    """All 16-bit words with at most ``radius`` ones."""
-    return [
-        np.uint16(sum(1 << bit for bit in bits))
-        for ones in range(radius + 1)
-        for bits in combinations(range(_BITS), ones)
-    ]
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The positions of each 16-bit word in the base: ``order[starts[w]:starts[w + 1]]``.
-
-    ``weight`` (65536,) is the largest number of pairs that a word can lead to.
-    """
-
-    order: Ints
-    starts: Ints
-    weight: Ints
-
-    @classmethod
-    def of(cls, band: npt.NDArray[np.uint16], sizes: Ints) -> Self:
-        counts = np.bincount(band, minlength=1 << _BITS)
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        weight = np.bincount(band, sizes, minlength=1 << _BITS).astype(np.int64)
-        return cls(np.argsort(band, kind="stable").astype(np.int64), starts, weight)
-
-    def work(self, words: npt.NDArray[np.uint16]) -> Ints:
-        """The largest number of pairs that each word can lead to."""
-        return self.weight[words]
-
-    def pairs(self, words: npt.NDArray[np.uint16]) -> tuple[Ints, Ints]:
-        """(position in ``words``, position in the base) wherever the words are equal."""
-        places = words.astype(np.int64)
-        counts = self.starts[places + 1] - self.starts[places]
-        i = np.repeat(np.arange(len(words)), counts)
-        offset = self.starts[places] - (np.cumsum(counts) - counts)
-        return i, self.order[np.repeat(offset, counts) + np.arange(len(i))]
-
-
 # --- pairs of images ---------------------------------------------------------------------------
 
 
@@ -350,13 +194,13 @@ class NearCopies:
         for mirrored in (False, True):
             hashes = (self.prints.mirrored if mirrored else self.prints.hashes)[rows]
             reach = max(self.distance, REVIEW_DISTANCE)
-            for i, j, bits in _search(hashes, self.prints.hashes[others], reach, MOST):
+            for i, j, bits in near_hashes(hashes, self.prints.hashes[others], reach, MOST):
                 kept = rows[i] != others[j]  # within one set every image meets itself
                 pairs = (rows[i][kept], others[j][kept], bits[kept])
                 parts.append(self._confirmed(pairs, mirrored=mirrored))
         return _best(parts, within=within)
 
-    def _confirmed(self, pairs: _Chunk, *, mirrored: bool) -> Pairs:
+    def _confirmed(self, pairs: tuple[Ints, Ints, Ints], *, mirrored: bool) -> Pairs:
         """The candidates of the hashes whose thumbnails are alike too."""
         a, b, bits = pairs
         starts = range(0, len(a), _PAIRS)
@@ -391,11 +235,11 @@ class NearCopies:
         flat = self.prints.flat
         first: dict[tuple[int, ...], int] = {}
         pairs: list[tuple[int, int]] = []
-        base = [int(row) for row in others if flat[row]]
+        base = others[flat[others]].tolist()
         if not within:
             for row in reversed(base):
                 first[self._colour(row)] = row
-        for row in base if within else [int(row) for row in rows if flat[row]]:
+        for row in base if within else rows[flat[rows]].tolist():
             colour = self._colour(row)
             match = next((first[c] for c in _around(colour) if c in first), None)
             if match is not None:
@@ -440,29 +284,48 @@ def _best(candidates: Sequence[Pairs], *, within: bool) -> Pairs:
 # --- pairs of features -------------------------------------------------------------------------
 
 
-def embedding_pairs(
-    a: Floats, b: Floats, cosine: float = 0.95, chunk: int = 1024
-) -> tuple[Ints, Ints, Doubles]:
-    """Pairs of features that point the same way: i (P,), j (P,) and their cosine (P,).
+@dataclass(frozen=True)
+class LookAlikes:
+    """Pairs of features that point the same way, the most alike first.
+
+    ``i`` (P,) and ``j`` (P,) are rows, ``cosine`` (P,) falls; ``count`` are all that were found, of
+    which these are the first.
+    """
+
+    i: Ints
+    j: Ints
+    cosine: Doubles
+    count: int
+
+
+def look_alikes(a: Floats, b: Floats, cosine: float, most: int, chunk: int = 1024) -> LookAlikes:
+    """The ``most`` pairs of a row of ``a`` and one of ``b`` that are most alike.
 
     Args:
         a: features (A, D).
         b: features (B, D); a row of zeros is in no pair.
         cosine: the smallest that counts.
+        most: pairs that are kept: a collapsed encoder finds every pair alike, and they would not
+            fit into memory.
         chunk: rows of ``a`` and ``b`` compared at a time.
     """
     a, b = _unit(a), _unit(b)
-    i, j, r = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    kept = LookAlikes(_NONE, _NONE, np.empty(0), 0)
     for left in range(0, len(a), chunk):
         for right in range(0, len(b), chunk):
             cosines = a[left : left + chunk] @ b[right : right + chunk].T
             rows, columns = np.nonzero(cosines >= cosine)
-            i.append(rows + left)
-            j.append(columns + right)
-            r.append(cosines[rows, columns].astype(np.float64))
-    first, second, values = np.concatenate(i), np.concatenate(j), np.concatenate(r)
-    order = np.lexsort((second, first))
-    return first[order], second[order], values[order]
+            found = rows + left, columns + right, cosines[rows, columns].astype(np.float64)
+            kept = _most_alike(kept, found, most)
+    return kept
+
+
+def _most_alike(kept: LookAlikes, found: tuple[Ints, Ints, Doubles], most: int) -> LookAlikes:
+    """The first of what was kept and what was found; of equally alike ones those of first rows."""
+    i, j = np.concatenate([kept.i, found[0]]), np.concatenate([kept.j, found[1]])
+    r = np.concatenate([kept.cosine, found[2]])
+    first = np.lexsort((j, i, -r))[:most]
+    return LookAlikes(i[first], j[first], r[first], kept.count + len(found[0]))
 
 
 def _unit(x: Floats) -> Floats:

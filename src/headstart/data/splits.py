@@ -409,30 +409,45 @@ def label_budget(index: DatasetIndex, fraction: float, seed: int, draw: int = 0)
     train = _nested(index, "train", fraction, (seed, draw))
     validation = _nested(index, "validation", fraction, (seed, draw))
     counts = Counter(index.labels[train].tolist())
-    allowed: list[int] = []
-    for c in range(len(index.classes)):
-        mine = [int(i) for i in validation if index.labels[i] == c]
-        allowed += mine[: max(1, counts[c] // 3)]
-    return LabelBudget(np.sort(train), np.sort(np.array(allowed, dtype=np.int64)))
+    allowed = [
+        validation[mine[: max(1, counts[int(index.labels[validation[mine[0]]])] // 3)]]
+        for mine in alike(index.labels[validation])
+    ]
+    return LabelBudget(np.sort(train), np.sort(np.concatenate([_NOBODY, *allowed])))
+
+
+_NOBODY = np.empty(0, dtype=np.int64)
 
 
 def _nested(index: DatasetIndex, split: str, fraction: float, drawn: tuple[int, int]) -> Ints:
     seed, draw = drawn
     rng = np.random.default_rng([seed, 2, _ORDER[split], *([draw] if draw else [])])
-    taken: list[int] = []
-    for c in range(len(index.classes)):
-        mine = np.flatnonzero((index.splits == split) & (index.labels == c))
-        count = max(1, round(fraction * len(mine)))
-        taken += rng.permutation(mine)[:count].tolist()
-    return np.array(taken, dtype=np.int64)
+    there = index.where(split)
+    taken = [
+        rng.permutation(there[mine])[: max(1, round(fraction * len(mine)))]
+        for mine in alike(index.labels[there])
+    ]
+    return np.concatenate([_NOBODY, *taken])
+
+
+def alike(values: np.ndarray) -> list[Ints]:
+    """The positions of each value that occurs in ``values`` (N,), the smallest value first.
+
+    They are sorted once: many values cost no more than few.
+    """
+    if not len(values):
+        return []
+    order = np.argsort(values, kind="stable").astype(np.int64)
+    ordered = values[order]
+    return np.split(order, np.flatnonzero(ordered[1:] != ordered[:-1]) + 1)
 
 
 def stratified_sample(labels: Ints, count: int, seed: int) -> Ints:
     """Positions of ``count`` items spread evenly over the classes, in order; all where fewer."""
     rng = np.random.default_rng([seed, 3])
     rank = np.empty(len(labels))
-    for c in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == c))
+    for members in alike(labels):
+        mine = rng.permutation(members)
         rank[mine] = np.arange(len(mine)) + rng.random()
     return np.sort(np.argsort(rank, kind="stable")[:count])
 
@@ -453,7 +468,7 @@ def limit_files(files: Sequence[Found], limit: int, seed: int = 0) -> list[Found
 def _spread(strata: np.ndarray, limit: int, rng: np.random.Generator) -> list[int]:
     """``limit`` positions, each stratum in proportion to its size and at least one of it."""
     place = np.empty(len(strata))
-    for name in np.unique(strata):
-        mine = rng.permutation(np.flatnonzero(strata == name))
+    for members in alike(strata):
+        mine = rng.permutation(members)
         place[mine] = np.arange(len(mine)) / len(mine)
     return [int(i) for i in np.argsort(place, kind="stable")[:limit]]

@@ -7,10 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
-from headstart.data.splits import LabelBudget
-from headstart.nn.neighbours import knn_logits
 from headstart.results import (
     CalibrationError,
     Chance,
@@ -22,6 +19,7 @@ from headstart.results import (
     Metrics,
     Scores,
 )
+from headstart.runtime.heads import knn
 from headstart.runtime.networks import load_network, outputs, preprocessing
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stats.bootstrap import Resampling, bootstrap_metrics
@@ -30,7 +28,7 @@ from headstart.stats.hypotheses import chance_test
 from headstart.stats.intervals import wilson
 from headstart.stats.metrics import METRICS, confusion_matrix, per_class
 from headstart.store import Entry
-from headstart.types import Features, Floats, Ints, Predictions, Strings
+from headstart.types import Features, Floats, Ints, Predictions
 
 CHANCE_LEVEL = 0.05
 MOST_REPLICATES = 2_000  # for the confidence: each takes a sum over all images
@@ -147,20 +145,6 @@ def _asked(
         return lambda at: knn(run, features, budget, data, data.index.ids[at])
     network = load_network(run, data, cell, classified, pretrained)
     return lambda at: outputs(network, data.images(at)).numpy()
-
-
-def knn(run: Run, features: Features, budget: LabelBudget, data: Dataset, ids: Strings) -> Floats:
-    """k-NN's logits (N, C) of the images ``ids`` from the labels of a budget."""
-    known, asked = features.take(data.index.ids[budget.train]), features.take(ids)
-    logits = knn_logits(
-        torch.from_numpy(known.x),
-        torch.from_numpy(known.y),
-        torch.from_numpy(asked.x),
-        len(data.index.classes),
-        k=run.study.classify.knn_k,
-        temperature=run.study.classify.knn_temperature,
-    )
-    return logits.numpy().astype(np.float32)
 
 
 def _prior(data: Dataset, cell: Cell) -> Floats:

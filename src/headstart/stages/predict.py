@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -119,7 +120,12 @@ def choose(run: Run, grid: Grid, wanted: Wanted) -> Cell:
         )
     if wanted.arm == "best":
         scores = {c: grid.classifiers[c][1].info["chosen"].get("validation") for c in there}
-        return max((c for c in there if scores[c] is not None), key=lambda c: float(scores[c]))
+        judged = [c for c in there if scores[c] is not None]
+        if not judged:
+            raise StudyError(
+                "--arm best: no classifier of this run was chosen on validation images"
+            )
+        return max(judged, key=lambda c: float(scores[c]))
     named = {str(cell.arm): cell for cell in there if cell.protocol != "majority"}
     if wanted.arm not in named:
         raise StudyError(
@@ -138,12 +144,20 @@ class Asker:
         confidence = grid.evaluated[cell].info["confidence"]
         self.temperature = float(confidence["temperature"])
         self.network = self._network(encoder, classifier)
-        budget = data.budget(cell)
-        self.known = outputs(self.network.encoder, data.images(budget.train))
-        self.labels = torch.from_numpy(data.index.labels[budget.train])
-        held_out = outputs(self.network.encoder, data.images(budget.validation))
-        self.limit = usual_limit(self.distances(held_out))
-        self.held_out = len(held_out)
+        self.budget = data.budget(cell)
+        self.labels = torch.from_numpy(data.index.labels[self.budget.train])
+        self.held_out = len(self.budget.validation)
+
+    @cached_property
+    def known(self) -> Tensor:
+        """Features (M, D) of the training images."""
+        return outputs(self.network.encoder, self.data.images(self.budget.train))
+
+    @cached_property
+    def limit(self) -> float:
+        """The distance beyond which an image counts as unlike the training images."""
+        held_out = outputs(self.network.encoder, self.data.images(self.budget.validation))
+        return usual_limit(self.distances(held_out))
 
     def _network(self, encoder: Entry, classifier: Entry) -> Supervised:
         """The whole network; for k-NN one whose last layer is not asked."""
@@ -151,6 +165,11 @@ class Asker:
             return load_network(self.run, self.data, self.cell, classifier, encoder)
         body = load_encoder(self.run, encoder, self.data)
         return self.run.engine.place(Supervised(body, len(self.data.index.classes)).eval())
+
+    def classes(self, images: Images) -> tuple[str, ...]:
+        """What the classifier takes images for, by name."""
+        answers = self.logits(outputs(self.network.encoder, images)).argmax(dim=1)
+        return tuple(self.data.index.classes[answers.numpy()].tolist())
 
     def distances(self, features: Tensor) -> Doubles:
         """(N,) to the fifth-nearest training image (Sun et al. 2022, arXiv 2204.06507)."""

@@ -14,7 +14,8 @@ import io
 
 import numpy as np
 
-from headstart.data.near import embedding_pairs
+from headstart.data.near import look_alikes
+from headstart.data.splits import stratified_sample
 from headstart.reporting.safe import csv_row
 from headstart.runtime.run import Dataset, Grid, Run
 from headstart.store import write_text
@@ -22,13 +23,15 @@ from headstart.types import Features, Floats
 
 COSINE = 0.95
 LISTED = 100  # pairs, the most alike first
+ASKED = 20_000  # test images at most: each is compared with all the others
 
 
 def review_lookalikes(run: Run, data: Dataset, grid: Grid) -> int:
     """Write ``lookalikes.csv``: test images beside training or validation images like them.
 
     Features are those of the first pretrained method at the first seed, standardised over all
-    labelled images: without that every two images look alike. Returns how many pairs there are;
+    labelled images: without that every two images look alike. Of more than ``ASKED`` test images
+    so many are asked about, spread over the classes. Returns how many pairs there are;
     0, and no file, where no method was pretrained.
     """
     source = next((grid.features[key] for key in _candidates(run) if key in grid.features), None)
@@ -37,21 +40,24 @@ def review_lookalikes(run: Run, data: Dataset, grid: Grid) -> int:
     features = Features.load(source.folder)
     guarded = np.isin(features.ids, data.index.ids[data.index.where("test")])
     x = _standardised(features.x)
-    test, others = features.ids[guarded], features.ids[~guarded]
-    i, j, cosine = embedding_pairs(x[guarded], x[~guarded], COSINE)
+    test, rest = np.flatnonzero(guarded), np.flatnonzero(~guarded)
+    asked = test[stratified_sample(features.y[test], ASKED, seed=0)]
+    found = look_alikes(x[asked], x[rest], COSINE, LISTED)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["test", "other", "cosine"])
-    for place in np.argsort(-cosine, kind="stable")[:LISTED].tolist():
-        pair = csv_row([str(test[i[place]]), str(others[j[place]])])
-        writer.writerow([*pair, f"{cosine[place]:.4f}"])
+    pairs = zip(features.ids[asked[found.i]], features.ids[rest[found.j]], strict=True)
+    for (one, other), cosine in zip(pairs, found.cosine.tolist(), strict=True):
+        writer.writerow([*csv_row([str(one), str(other)]), f"{cosine:.4f}"])
     write_text(run.folder / "lookalikes.csv", text.getvalue())
-    if len(i):
+    if found.count:
+        some = f" ({len(asked)} of {len(test)} test images were asked about)"
         run.tell.line(
-            f"{len(i)} pairs of a test and a training image look alike to the encoder; "
-            "lookalikes.csv lists them for review, nothing was removed"
+            f"{found.count} pairs of a test and a training image look alike to the encoder"
+            f"{some * (len(asked) < len(test))}; lookalikes.csv lists them for review, nothing "
+            "was removed"
         )
-    return len(i)
+    return found.count
 
 
 def _candidates(run: Run) -> list[tuple[str, int]]:

@@ -22,6 +22,7 @@ from headstart.methods.supervised import Supervised
 from headstart.nn.linear import choose, fit_heads
 from headstart.runtime import heads
 from headstart.runtime import run as runtime
+from headstart.runtime.heads import knn
 from headstart.runtime.networks import load_network, outputs
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages.classify import classify
@@ -33,7 +34,6 @@ from headstart.stages.classify.trials import (
     ValidationWatch,
     validation_images,
 )
-from headstart.stages.evaluate import knn
 from headstart.stages.extract import extract
 from headstart.stages.pretrain import start
 from headstart.store import Entry

@@ -14,12 +14,12 @@ from headstart.runtime.heads import fit_probes
 from headstart.runtime.networks import save_tensors
 from headstart.runtime.run import Cell, Dataset, Run
 from headstart.stages.classify.end_to_end import finetune, forget_trials
-from headstart.stages.classify.job import FinetuneJob
+from headstart.stages.classify.job import FinetuneJob, base_steps
 from headstart.stages.classify.search import base_grid
 from headstart.store import Entry
 from headstart.types import Features
 
-__all__ = ["FinetuneJob", "base_grid", "classify"]
+__all__ = ["FinetuneJob", "base_grid", "base_steps", "classify"]
 
 
 def classify(

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from headstart.config import Augmentation, Optim, View
+from headstart.config import Augmentation, Optim, Study, View
 from headstart.data.batches import LabelledBatches, Order
 from headstart.data.mixup import Mixed
 from headstart.data.splits import LabelBudget
@@ -53,12 +53,8 @@ class FinetuneJob:
     def steps(self, order: Order) -> int:
         """Optimiser steps of a trial of the base length that is not stopped early."""
         study = self.run.study
-        settings = study.classify.finetune
-        steps = max(settings.epochs * order.steps_per_epoch, settings.min_steps)
-        if not self.matched:
-            return steps
-        pool = len(self.data.pool(study.data.train_joins_pool))
-        return max(steps, pool * study.pretrain.epochs // min(order.batch_size, order.count))
+        pool = len(self.data.pool(study.data.train_joins_pool)) if self.matched else None
+        return base_steps(study, order, pool)
 
     def with_batch(self, size: int) -> FinetuneJob:
         """The same training with another batch size."""
@@ -113,3 +109,14 @@ class FinetuneJob:
         watch = ValidationWatch(network, held_out, read_every, self.class_loss, tell)
         run.engine.fit(training, watch)
         return watch.trial(setting, self.order)
+
+
+def base_steps(study: Study, order: Order, pool: int | None) -> int:
+    """Steps of a trial of the base length; ``pool`` are the images of the pool where the arm is to
+    see as many images as pretraining did.
+    """
+    settings = study.classify.finetune
+    steps = max(settings.epochs * order.steps_per_epoch, settings.min_steps)
+    if pool is None:
+        return steps
+    return max(steps, pool * study.pretrain.epochs // min(order.batch_size, order.count))

@@ -39,7 +39,7 @@ def index(run: Run) -> Dataset:
     bands = bands_of(data)
     files = _find(run, bands)
     groups = _groups(data.groups, files)
-    side = round(size * data.cache_factor)
+    side = run.study.cached_side
     home = data.cache or run.folder.parent / ".headstart-cache"
     cache = open_cache(files, side, home, run.tell.progress, run.tell.line, bands)
     settings = {

@@ -42,10 +42,12 @@ from headstart.results import (
     Times,
 )
 from headstart.runtime.run import Cell, Dataset, Explained, Grid, Run
-from headstart.stages.shown import show
+from headstart.stages.report.shown import show
 from headstart.stats.gates import Gate as Checked
 from headstart.store import Entry, write_json, write_text
 from headstart.types import Predictions
+
+__all__ = ["Answers", "Asked", "Outcome", "gather", "report", "show"]
 
 LIBRARIES = ("torch", "torchvision", "timm", "lightning", "captum", "numpy", "scipy")
 

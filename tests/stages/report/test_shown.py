@@ -16,7 +16,7 @@ from headstart.arms import MAJORITY, Arm
 from headstart.config import Study
 from headstart.results import ShownImages
 from headstart.stages.report import Outcome
-from headstart.stages.shown import EACH, PAIRS, SIDE, spread_out
+from headstart.stages.report.shown import EACH, PAIRS, SIDE, spread_out
 from headstart.types import Features
 
 

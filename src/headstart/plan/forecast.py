@@ -1,0 +1,249 @@
+"""From work and rates: hours, GPU-hours, disk and memory, and on what they rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headstart.config import Study
+from headstart.cost import makespan
+from headstart.data.near import THUMB
+from headstart.plan.networks import Counted, count
+from headstart.plan.rates import LINK, Rates
+from headstart.plan.work import Sizes, Work, near_searches, work_of
+from headstart.recipes import resolve_recipe
+
+IMAGE_BYTES = 1300.0
+"""Of this process's memory that an image takes beside its pixels, in paths and digests: 1,282 were
+measured for 100,000 images with paths of 50 letters."""
+PROCESS_BYTES = 1.2e9
+"""Of a process before it holds an image: mostly libraries."""
+HASHED, HASHED_PIXEL = 3e-5, 1e-8
+"""Core-seconds that the hashes of an image take, and each of its cached pixels besides."""
+EXCHANGE = 30e-6  # seconds that one exchange between processes takes, however little it carries
+FEW = 32  # images a process below which a GPU is not kept busy
+ASSUMED_LINK = (
+    f"Exchanges between GPUs: {LINK / 1e9:.0f} GB/s and {EXCHANGE * 1e6:.0f} µs each, an "
+    "assumption, not measured."
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is planned for: ``gpus`` (0: the processor that a bench file is of), and the ``cores``
+    of the machine that reads the images.
+    """
+
+    gpus: int
+    cores: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to use the GPUs: how to ask for it, and seconds until all is done."""
+
+    how: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study would take.
+
+    ``index``, ``pretraining`` and the two ends of ``classifiers`` are seconds of work: of all
+    cores of one machine, and of one GPU or process. ``low`` and ``high`` are seconds on the clock
+    in the best of ``layouts``, the first; ``disk``, ``memory`` and ``gpu_memory`` are bytes,
+    ``scratch`` bytes of disk while images are indexed. ``basis`` says where each rate is from,
+    ``warnings`` what will not go well.
+    """
+
+    sizes: Sizes
+    machine: Machine
+    index: float
+    pretraining: float
+    classifiers: tuple[float, float]
+    layouts: tuple[Layout, ...]
+    low: float
+    high: float
+    disk: float
+    scratch: float
+    memory: float
+    gpu_memory: float
+    measured: bool
+    basis: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def gpu_hours(self) -> tuple[float, float]:
+        """All GPUs, from the first image read to the last classifier."""
+        return self.machine.gpus * self.low / 3600, self.machine.gpus * self.high / 3600
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """One encoder's seconds: of pretraining with so many processes, and of its classifiers."""
+
+    work: Work
+    alone: float
+    together: float
+    low: float
+    high: float
+
+
+def forecast(study: Study, sizes: Sizes, machine: Machine, rates: Rates) -> Plan:
+    """What a study of so many images would take on a machine.
+
+    Raises:
+        StudyError: an unknown backbone, method or setting.
+    """
+    works = work_of(study, sizes)
+    reckoner = _Reckoner(study, sizes, machine, rates)
+    encoders = [reckoner.encoder(work) for work in works]
+    index = reckoner.index()
+    layouts = _layouts(encoders, machine, index)
+    weights = reckoner.labelled.encoder * sum(work.networks for work in works)
+    features = 4 * reckoner.labelled.features * sizes.labelled * len(works)
+    return Plan(
+        sizes=sizes,
+        machine=machine,
+        index=index,
+        pretraining=sum(one.alone for one in encoders),
+        classifiers=(sum(one.low for one in encoders), sum(one.high for one in encoders)),
+        layouts=layouts,
+        low=layouts[0].low,
+        high=layouts[0].high,
+        disk=3 * study.cached_side**2 * sizes.all + weights + features,
+        scratch=3 * THUMB**2 * sizes.all if study.data.near_duplicates else 0,
+        memory=PROCESS_BYTES + IMAGE_BYTES * sizes.all,
+        gpu_memory=max((reckoner.memory(work) for work in works), default=0) * (machine.gpus > 0),
+        measured=reckoner.measured,
+        basis=reckoner.basis(),
+        warnings=reckoner.warnings(works),
+    )
+
+
+def _layouts(encoders: Sequence[_Encoder], machine: Machine, index: float) -> tuple[Layout, ...]:
+    """One training after the other on all GPUs, or one encoder a GPU; the shorter first."""
+    serial = [one.together for one in encoders]
+    low, high = (sum(serial) + sum(part) for part in _ends(encoders))
+    if machine.gpus < 2:
+        return (Layout("one process", index + low, index + high),)
+    joint = Layout(f"--devices {machine.gpus}", index + low, index + high)
+    ends = [
+        makespan([one.alone + last for one, last in zip(encoders, part, strict=True)], machine.gpus)
+        for part in _ends(encoders)
+    ]
+    apart = Layout("--executor ray, one encoder a GPU", index + ends[0], index + ends[1])
+    return tuple(sorted((joint, apart), key=lambda layout: layout.high))
+
+
+def _ends(encoders: Sequence[_Encoder]) -> tuple[list[float], list[float]]:
+    return [one.low for one in encoders], [one.high for one in encoders]
+
+
+class _Reckoner:
+    """Seconds and bytes of each piece of work, and where the rates were from."""
+
+    def __init__(self, study: Study, sizes: Sizes, machine: Machine, rates: Rates) -> None:
+        self.study, self.sizes, self.machine, self.rates = study, sizes, machine, rates
+        self.labelled = count(study, None, sizes.classes)
+        self.counted = {method: count(study, method) for method in study.methods}
+        self.training = rates.training(study, None, self.labelled)
+        self.forward = rates.forward(study, self.labelled)
+        self.pretraining = {
+            method: rates.training(study, method, counted)
+            for method, counted in self.counted.items()
+        }
+
+    @property
+    def measured(self) -> bool:
+        """Whether every method's pretraining has a rate measured for its very network."""
+        return all(rate.measured for rate in self.pretraining.values())
+
+    def index(self) -> float:
+        """Reading and hashing on all cores, and the search for copies on one."""
+        images, data = self.sizes.all, self.study.data
+        read = images / (self.rates.decoded(self.study.cached_side) * self.machine.cores)
+        if not data.near_duplicates:
+            return read
+        hashed = images * (HASHED + HASHED_PIXEL * self.study.cached_side**2)
+        return read + hashed + sum(near_searches(self.study, self.sizes))
+
+    def encoder(self, work: Work) -> _Encoder:
+        """Seconds of an encoder and its classifiers."""
+        each = self.labelled.flops.share(64) / 64 / self.training.flops
+        heads = self.rates.head(work.solved, self.labelled.features, self.sizes.classes)
+        judged = [images * self.labelled.forward / self.forward.flops for images in work.judged]
+        low, high = (
+            heads + images * each + asked
+            for images, asked in zip(work.trained, judged, strict=True)
+        )
+        processes = max(1, self.machine.gpus)
+        return _Encoder(
+            work, self._pretraining(work, 1), self._pretraining(work, processes), low, high
+        )
+
+    def _pretraining(self, work: Work, processes: int) -> float:
+        if not work.steps:
+            return 0.0
+        rate, counted = self.pretraining[work.kind], self.counted[work.kind]
+        processes = min(processes, work.batch)
+        computing = counted.flops.share(work.batch, processes) / rate.flops
+        return work.steps * (computing + self._exchanging(counted, work.batch, processes))
+
+    def _exchanging(self, counted: Counted, batch: int, processes: int) -> float:
+        """Seconds a step: gradients in a ring, features of the batch, BatchNorm's statistics."""
+        if processes == 1:
+            return 0.0
+        carried = 2 * (processes - 1) / processes * counted.trained
+        carried += 2 * 2 * batch * counted.features * 4
+        return carried / LINK + (2 * counted.norms + 3) * EXCHANGE
+
+    def memory(self, work: Work) -> float:
+        """Bytes of a GPU while it trains, with its part of the batch, in bfloat16."""
+        if not work.steps:
+            return self._held(self.labelled, self.study.classify.finetune.batch_size, 1, moments=1)
+        optim = resolve_recipe(self.study, work.kind).optim
+        moments = 2 if optim.name == "adamw" else 1
+        processes = min(max(1, self.machine.gpus), work.batch)
+        return self._held(self.counted[work.kind], work.batch, processes, moments=moments)
+
+    @staticmethod
+    def _held(counted: Counted, batch: int, processes: int, *, moments: int) -> float:
+        kept = counted.kept.share(batch, processes, each=0.5)
+        return counted.weights + (1 + moments) * counted.trained + kept
+
+    def basis(self) -> tuple[str, ...]:
+        """Where each rate is from, and what was assumed."""
+        said = {f"Pretraining: {rate.said}." for rate in self.pretraining.values()}
+        lines = [*sorted(said), f"Training on labels: {self.training.said}."]
+        lines.append(f"Judging: {self.forward.said}.")
+        if self.machine.gpus > 1:
+            lines.append(ASSUMED_LINK)
+        whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"
+        rate, cores = self.rates.decoded(self.study.cached_side), self.machine.cores
+        lines.append(f"Reading: {rate:,.0f} files a second and core, {whose}; {cores} cores.")
+        lines.append("Explaining, comparing and the report come on top.")
+        return tuple(lines)
+
+    def warnings(self, works: Sequence[Work]) -> tuple[str, ...]:
+        """What will not go as planned."""
+        lines = []
+        batch = max((work.batch for work in works if work.steps), default=0)
+        gpus = self.machine.gpus
+        if batch and gpus > batch:
+            lines.append(f"A batch of {batch} images cannot be shared by {gpus} processes.")
+        elif batch and gpus > 1 and batch / gpus < FEW:
+            lines.append(
+                f"With --devices {gpus} a process has {batch / gpus:.1f} images of a batch of "
+                f"{batch}: so few keep no GPU busy, and the rate assumed will not be reached."
+            )
+        gpu = self.rates.gpu
+        most = max((self.memory(work) for work in works), default=0)
+        if gpu and most > 0.9 * gpu.memory:
+            lines.append(
+                f"About {most / 1e9:.0f} GB of a GPU's memory are needed, {gpu.name} has "
+                f"{gpu.memory / 1e9:.0f}: take a smaller batch or more GPUs."
+            )
+        return tuple(lines)

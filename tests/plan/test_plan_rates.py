@@ -1,0 +1,93 @@
+"""Where a plan's rates come from, and that nothing assumed is called measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import tiny_study
+from headstart.config import Study, StudyError
+from headstart.plan.networks import count
+from headstart.plan.rates import GPUS, Rates, gpu, read_bench
+from made_bench import a_bench
+
+
+def seconds(rates: Rates, study: Study, method: str | None) -> tuple[float, bool]:
+    """Of an image of training in steps of 32, and whether that counts as measured."""
+    counted = count(study, method)
+    rate = rates.training(study, method, counted)
+    return counted.flops.share(32) / 32 / rate.flops, rate.measured
+
+
+def test_a_rate_of_this_very_network_is_given_back() -> None:
+    study = tiny_study.study(only=["simclr"])
+    each, measured = seconds(Rates((a_bench(),)), study, "simclr")
+    assert each == pytest.approx(1 / 100)
+    assert measured
+    rate = Rates((a_bench(),)).forward(study, count(study, None))
+    assert count(study, None).forward / rate.flops == pytest.approx(1 / 2000)  # two threads
+
+
+def test_another_network_s_rate_is_scaled_and_not_called_measured() -> None:
+    study = tiny_study.study(only=["simclr"], encoder={"image_size": 64})
+    each, measured = seconds(Rates((a_bench(),)), study, "simclr")
+    assert not measured
+    assert each == pytest.approx(4 / 100, rel=0.05)  # four times the pixels
+    rate = Rates((a_bench(),)).training(study, "simclr", count(study, "simclr"))
+    assert "an assumption" in rate.said
+
+
+def test_of_several_files_the_likest_counts() -> None:
+    study = tiny_study.study(only=["byol"])
+    files = (a_bench(), a_bench(method="byol", settings={}, train_images_per_s=50.0))
+    rate = Rates(files).training(study, "byol", count(study, "byol"))
+    assert rate.measured
+    assert "byol" in rate.said
+
+
+def test_a_published_peak_is_an_assumption() -> None:
+    rates = Rates(gpu=gpu("H200"), utilisation=0.5)
+    study = tiny_study.study(only=["simclr"])
+    rate = rates.training(study, "simclr", count(study, "simclr"))
+    assert rate.flops == 0.5 * 989e12
+    assert not rate.measured
+    assert "assumption, not measured" in rate.said
+    judged = rates.forward(study, count(study, None))
+    assert judged.flops == 0.5 * 67e12  # networks are judged in float32
+
+
+def test_a_processor_s_file_says_nothing_of_a_gpu() -> None:
+    """It gives the rate of reading images, and no more."""
+    rates = Rates((a_bench(),), gpu=GPUS["a100"])
+    study = tiny_study.study(only=["simclr"])
+    assert not rates.training(study, "simclr", count(study, "simclr")).measured
+    assert rates.decoded(80) == 500.0
+    assert Rates(gpu=GPUS["a100"]).decoded(280) == 587.0  # what was measured elsewhere
+
+
+def test_heads_are_scaled_from_those_that_were_timed() -> None:
+    rates = Rates((a_bench(),))
+    features = count(tiny_study.study(), None).features
+    assert rates.head(5000 * 5 * 1.85, features, 10) == pytest.approx(4.0)
+
+
+def test_without_a_rate_there_is_no_plan() -> None:
+    with pytest.raises(StudyError, match="--gpu or --bench"):
+        Rates()
+    with pytest.raises(StudyError, match=r"--gpu h300: no published peak .* known: a100"):
+        gpu("h300")
+
+
+def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="No such file"):
+        read_bench(tmp_path / "none.json")
+    (tmp_path / "other.json").write_text(json.dumps({"a": 1}), encoding="utf8")
+    with pytest.raises(StudyError, match="is no file that headstart bench"):
+        read_bench(tmp_path / "other.json")
+
+
+def test_the_project_s_own_files_are_read() -> None:
+    folder = Path(__file__).parents[2] / "benchmarks"
+    assert read_bench(folder / "cpu-byol-64.json").method == "byol"
