@@ -5,10 +5,12 @@ Heavy imports wait in the fixtures, so that a test of plain numbers starts at on
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from headstart.config import Study
@@ -28,14 +30,27 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def joint_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the ranks of groups of 1, 2 and 4 processes end with: see ``joint_job.py``."""
+    """What the ranks of groups of 1, 2 and 4 processes end with: see ``joint_job.py``.
+
+    Made once for all processes of the test run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "joint"
+    with FileLock(f"{folder}.lock"):
+        if (folder / "done").exists():
+            return folder
+        folder.mkdir()
+        _run_joint_jobs(folder)
+        (folder / "done").touch()
+    return folder
+
+
+def _run_joint_jobs(folder: Path) -> None:
     from joint_table import TASKS, run_jobs
 
-    folder = tmp_path_factory.mktemp("joint")
     norms = [f"normalise:{n}" for n in (1, 2, 4)]
     resumed = ["whole:1", "stop:4", "resume:1", "resume:2"]
     run_jobs(folder, [*TASKS, *norms, *resumed, "study:1", "study:2"])
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,7 @@ def told(bags: Path, out: Path, **changes: object) -> list[str]:
     return [line for line in tell.lines if line.startswith("To do:")]
 
 
+@pytest.mark.slow
 def test_only_a_long_study_is_measured_and_only_what_is_left(bags: Path, tmp_path: Path) -> None:
     assert told(bags, tmp_path / "short") == []
     long = {"pretrain": {"epochs": 140, "batch_size": 32}, "explain": {"images": 0}}

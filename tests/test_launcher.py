@@ -103,6 +103,7 @@ def same_bits(run: Path, other: Path) -> None:
 # --- mistakes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line_of_many_processes(bags: Path, tmp_path: Path) -> None:
     """Every process meets it; one says it."""
     command = (*HEADSTART, study_file(bags, tmp_path), "--devices", "3", "--out", "run", "--quiet")

@@ -145,6 +145,7 @@ def test_a_pipe_gets_few_plain_lines(piped: subprocess.CompletedProcess[str]) ->
     assert len(set(lines)) >= len([line for line in lines if line.strip()]) - 2
 
 
+@pytest.mark.slow
 def test_no_color_is_kept_to(run: list[str]) -> None:
     forced = {**os.environ, "FORCE_COLOR": "1"}
     colours = re.compile(r"\x1b\[[\d;]*3[0-7]")
@@ -154,6 +155,7 @@ def test_no_color_is_kept_to(run: list[str]) -> None:
     assert not colours.search(done.stderr)
 
 
+@pytest.mark.slow
 def test_quiet_says_the_answer_and_no_more(
     run: list[str], piped: subprocess.CompletedProcess[str]
 ) -> None:

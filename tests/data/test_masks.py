@@ -379,7 +379,7 @@ def test_polygons_hold_the_pixels_whose_centres_they_hold(seed, corners, shift):
     expected = points_in_poly(grid.reshape(-1, 2), points).reshape(50, 66)
     lines = Image.new("1", (66, 50))
     outline = [tuple(p) for p in (points + 0.5).tolist()]
-    ImageDraw.Draw(lines).line([*outline, outline[0]], fill=1, width=3)
+    ImageDraw.Draw(lines).line([*outline, outline[0]], fill=1, width=5)
     clear = ~np.asarray(lines)[1:-1, 1:-1]
     np.testing.assert_array_equal(mask[clear], expected[1:-1, 1:-1][clear])
     assert np.abs(int(mask.sum()) - int(expected[1:-1, 1:-1].sum())) <= 0.1 * mask.size

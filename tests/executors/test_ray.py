@@ -44,6 +44,7 @@ def test_what_a_task_tells_is_passed_on(cluster: str) -> None:
     assert tell.curves == [("squares", 5, {"root": 5.0, "none": None})]
 
 
+@pytest.mark.slow
 def test_errors_come_back_as_they_were_raised(cluster: str) -> None:
     with pytest.raises(StudyError, match=r"^7: not allowed$"):
         list(Ray(1, tiny_study.Spoken()).map(jobs.refuse, [7]))

@@ -356,6 +356,7 @@ def test_g10_a_starved_baseline_cannot_be_beaten(bags: Path, tmp_path: Path) -> 
     assert found["label_saving"] == []
 
 
+@pytest.mark.slow
 def test_g10_a_baseline_that_is_given_its_time_converges(bags: Path, tmp_path: Path) -> None:
     run, data, grid = studied(
         bags,
