@@ -54,6 +54,7 @@ def test_a_killed_process_is_started_once_more(tmp_path: Path) -> None:
         list(Processes(1, tell).map(jobs.Killed(tmp_path / "ever", 99), [4]))
 
 
+@pytest.mark.slow
 def test_no_process_is_left_behind_by_an_error(tmp_path: Path) -> None:
     place = tmp_path / "process"
     with pytest.raises(StudyError, match="stop"):

@@ -475,6 +475,7 @@ def test_pretraining_beats_random_weights(method: str, tmp_path: Path) -> None:
     assert gain(method, seed=0, epochs=40, folder=tmp_path) > 0.1
 
 
+@pytest.mark.slow
 def test_half_precision_learns_as_much(tmp_path: Path) -> None:
     """Within two standard errors of a difference of shares of 150 images, 0.1."""
     gains = [gain("simclr", 0, 40, tmp_path / p, p) for p in ("32", "bf16")]
