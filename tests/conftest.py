@@ -39,7 +39,7 @@ def joint_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(f"{folder}.lock"):
         if (folder / "done").exists():
             return folder
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # where an attempt has failed
         _run_joint_jobs(folder)
         (folder / "done").touch()
     return folder

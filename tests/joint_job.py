@@ -33,6 +33,7 @@ from headstart.nn.encoder import Encoder
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import build_optimizer, lr_factor
 from joint_table import ENCODERS
+from tiny_study import PowerCutError, killed_at
 
 STEPS = 3
 # Neither 2 nor 4 divides the first batch; MoCo's four groups are not the ranks' shares of it.
@@ -120,19 +121,6 @@ def stop(folder: Path) -> None:
         with ranks.together(), suppress(PowerCutError):
             cut = replace(training, batch=killed_at(3, training.batch))
             Engine(CPU).fit(cut, Losses(training), folder / name, 0)
-
-
-class PowerCutError(Exception):
-    pass
-
-
-def killed_at(step: int, batch: Callable[[int], Any]) -> Callable[[int], Any]:
-    def cut(now: int) -> Any:
-        if now == step:
-            raise PowerCutError
-        return batch(now)
-
-    return cut
 
 
 def resume(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from examples import study_script
 from headstart.data.synthetic import BagsSpec, generate
 
 STUDIES = Path(__file__).parents[1] / "docs" / "studies"
@@ -19,12 +19,7 @@ RUNS: list[Mapping[str, Any]] = json.loads((STUDIES / "alarms.json").read_text(e
 
 @pytest.fixture(scope="module")
 def alarms() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("alarms", STUDIES / "alarms.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return study_script("alarms")
 
 
 def learned(run: Mapping[str, Any]) -> bool:
@@ -85,6 +80,9 @@ def test_a_run_of_the_script_is_one_that_can_be_judged(
     assert len(list(alarms.checks(again))) == 2
     assert alarms.warned(again) == "healthy"
     assert "| bags | simclr |" in alarms.table([again])
+    head, _, scores = alarms.heads(tmp_path / "runs", {"bags": place}, [0]).splitlines()
+    assert head == "| data | random weights | simclr |"
+    assert all(0 <= float(score) <= 100 for score in scores.split("|")[2:4])
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from headstart.engine import Engine, Reading, Training, gradient_norm
 from headstart.methods import METHODS
 from headstart.methods.base import Method
 from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
+from tiny_study import PowerCutError, killed_at
 
 torch.set_num_threads(1)
 
@@ -218,19 +219,6 @@ def end_state(network: nn.Module, done: Training, notes: Notes) -> dict[str, Any
         "random": torch.get_rng_state(),
         "readings": notes.readings,
     }
-
-
-class PowerCutError(Exception):
-    pass
-
-
-def killed_at(step: int, batch: Callable[[int], Any]) -> Callable[[int], Any]:
-    def cut(now: int) -> Any:
-        if now == step:
-            raise PowerCutError
-        return batch(now)
-
-    return cut
 
 
 def resumed_equals_uninterrupted(

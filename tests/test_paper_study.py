@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,18 +11,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from examples import study_script
+
 STUDIES = Path(__file__).parents[1] / "docs" / "studies"
 sys.path.insert(0, str(Path(__file__).parent / "stats"))
 
 
 @pytest.fixture(scope="module")
 def paper() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("paper", STUDIES / "paper.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return study_script("paper")
 
 
 def test_the_page_is_the_scripts_output(paper: ModuleType) -> None:

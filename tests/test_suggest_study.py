@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from examples import study_script
 from headstart.stages.suggest.trial import Budget
 
 STUDIES = Path(__file__).parents[1] / "docs" / "studies"
@@ -22,13 +21,7 @@ ROWS: list[Mapping[str, Any]] = json.loads((STUDIES / "suggest.json").read_text(
 
 @pytest.fixture(scope="module")
 def study() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("suggest_study", STUDIES / "suggest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
+    return study_script("suggest")
 
 
 def test_the_page_shows_every_row_as_it_was_measured(study: ModuleType) -> None:

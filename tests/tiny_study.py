@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,3 +169,18 @@ class Spoken:
 
     def curve(self, series: str, step: int, values: Mapping[str, float | None]) -> None:
         self.curves.append((series, step, values))
+
+
+class PowerCutError(Exception):
+    """Ends a training as a power cut would: nothing is saved after it."""
+
+
+def killed_at(step: int, batch: Callable[[int], Any]) -> Callable[[int], Any]:
+    """The batches of a training, up to a power cut."""
+
+    def cut(now: int) -> Any:
+        if now == step:
+            raise PowerCutError
+        return batch(now)
+
+    return cut

@@ -2,11 +2,13 @@
 
     python docs/studies/alarms.py train runs/alarms bags=U:L photos=U:L > histories.json
     python docs/studies/alarms.py judge histories.json
+    python docs/studies/alarms.py heads runs/alarms bags=U:L photos=U:L
 
 ``train`` pretrains four methods on every data set given (NAME=unlabelled:labelled) with three
 seeds (``--seeds``), then a few runs that are spoilt on purpose, and prints what was measured at
 every check. ``judge`` replays the checks through the rules of today and through those of before,
-and prints the table of ``alarms.md``. What is finished is kept, so the command goes on where it
+and prints the table of ``alarms.md``. ``heads`` prints what linear heads find in the encoders that
+``train`` has made, and in random weights. What is finished is kept, so the command goes on where it
 was stopped.
 """
 
@@ -19,13 +21,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
 from headstart.engine import Engine
 from headstart.layers import build_study
-from headstart.runtime.run import Run, Silence
+from headstart.runtime.networks import load_encoder, outputs
+from headstart.runtime.run import Dataset, Run, Silence
 from headstart.stages.index import index
 from headstart.stages.pretrain import pretrain, start
 from headstart.stats.collapse import Check, CollapseWatch, Health
-from headstart.store import Store
+from headstart.store import Entry, Store
 
 METHODS = ("moco", "simclr", "simsiam", "byol")
 SETTINGS: dict[str, Any] = {
@@ -64,16 +73,17 @@ def train(folder: Path, places: Mapping[str, str], seeds: Sequence[int]) -> list
 def _pretrained(
     folder: Path, place: str, method: str, seed: int, changes: Mapping[str, Any]
 ) -> Mapping[str, Any]:
+    run = _opened(folder, place, seed, {method: dict(changes)})
+    return pretrain(run, index(run), method, seed, start(run, seed, "random")).info
+
+
+def _opened(folder: Path, place: str, seed: int, methods: Mapping[str, Any]) -> Run:
     unlabeled, _, labeled = place.partition(":")
-    here = {
-        "data": {"unlabeled": unlabeled, "labeled": labeled},
-        "methods": {method: dict(changes)},
-        "seeds": [seed],
-    }
+    data = {"unlabeled": unlabeled, "labeled": labeled}
+    here = {"data": data, "methods": dict(methods), "seeds": [seed]}
     study = build_study([("alarms", SETTINGS), ("here", here)])
     folder.mkdir(parents=True, exist_ok=True)
-    run = Run(study, folder, Store(folder), Engine(study.engine), Silence())
-    return pretrain(run, index(run), method, seed, start(run, seed, "random")).info
+    return Run(study, folder, Store(folder), Engine(study.engine), Silence())
 
 
 def _kept(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +102,48 @@ def _kept(info: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: float | None) -> float | None:
     return value if value is None or isinstance(value, int) else float(f"{value:.4g}")
+
+
+# --- linear heads --------------------------------------------------------------------------------
+
+
+def heads(folder: Path, places: Mapping[str, str], seeds: Sequence[int]) -> str:
+    """Mean balanced accuracy over the seeds on test images, per cent, for each data set."""
+    names = ("data", "random weights", *METHODS)
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    for data, place in places.items():
+        found = np.array([_scores(folder / data, place, seed) for seed in seeds])
+        told = " | ".join(f"{100 * score:.1f}" for score in found.mean(axis=0))
+        lines.append(f"| {data} | {told} |")
+    return "\n".join(lines)
+
+
+def _scores(folder: Path, place: str, seed: int) -> list[float]:
+    """Of random weights, then of each method's encoder."""
+    run = _opened(folder, place, seed, {})
+    data, random = index(run), start(run, seed, "random")
+    scores = [_head(run, data, random)]
+    for method in METHODS:
+        mine = _opened(folder, place, seed, {method: {}})
+        scores.append(_head(mine, data, pretrain(mine, data, method, seed, random)))
+    return scores
+
+
+def _head(run: Run, data: Dataset, entry: Entry) -> float:
+    """Logistic regression on standardised features; of three strengths the best on validation."""
+    encoder, labels = load_encoder(run, entry, data), data.index.labels
+    parts = [data.index.where(split) for split in ("train", "validation", "test")]
+    train, validation, test = (outputs(encoder, data.images(part)).numpy() for part in parts)
+    tried = []
+    for strength in (0.01, 0.1, 1.0):
+        head = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=300))
+        head.fit(train, labels[parts[0]])
+        validated, tested = (
+            float(balanced_accuracy_score(labels[part], head.predict(x)))
+            for part, x in ((parts[1], validation), (parts[2], test))
+        )
+        tried.append((validated, -strength, tested))
+    return max(tried)[2]
 
 
 # --- judging -------------------------------------------------------------------------------------
@@ -188,18 +240,22 @@ def main() -> None:
     """Train or judge."""
     parser = argparse.ArgumentParser(description="False alarms of the watch over pretraining.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    trains = verbs.add_parser("train")
-    trains.add_argument("folder", type=Path)
-    trains.add_argument("places", nargs="+", help="NAME=unlabelled:labelled")
-    trains.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    for verb in ("train", "heads"):
+        takes = verbs.add_parser(verb)
+        takes.add_argument("folder", type=Path)
+        takes.add_argument("places", nargs="+", help="NAME=unlabelled:labelled")
+        takes.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     verbs.add_parser("judge").add_argument("histories", type=Path)
     asked = parser.parse_args()
-    if asked.verb == "train":
-        places = dict(place.split("=", 1) for place in asked.places)
+    if asked.verb == "judge":
+        print(table(json.loads(asked.histories.read_text(encoding="utf8"))))
+        return
+    places = dict(place.split("=", 1) for place in asked.places)
+    if asked.verb == "heads":
+        print(heads(asked.folder, places, asked.seeds))
+    else:
         rows = ",\n".join(json.dumps(run) for run in train(asked.folder, places, asked.seeds))
         print(f"[\n{rows}\n]")
-    else:
-        print(table(json.loads(asked.histories.read_text(encoding="utf8"))))
 
 
 if __name__ == "__main__":

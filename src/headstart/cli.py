@@ -242,7 +242,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         app()  # prints the help
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights sends no usage data
-    os.environ.update({**THREADS_SLEEP, **os.environ})  # what the user has set stays
+    for name, value in THREADS_SLEEP.items():
+        os.environ.setdefault(name, value)
     try:
         with interrupt.listening():
             code = app(standalone_mode=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -63,13 +63,15 @@ def doctor(
         raise typer.Exit(1)
 
 
-def needed_libraries(stated: Iterable[str]) -> tuple[list[Library], dict[str, list[Library]]]:
+def needed_libraries(stated: Sequence[str]) -> tuple[list[Library], dict[str, list[Library]]]:
     """What headstart needs, and what each of its extras does, with what is installed.
 
     Args:
         stated: requirements as a distribution's metadata has them.
     """
-    needed, extras = [], dict[str, list[Library]]()
+    needed: list[Library] = []
+    extras: dict[str, list[Library]] = {}
+    names = _extras(stated)
     for text in stated:
         one = Requirement(text)
         if one.name == "headstart":  # an extra made of other extras
@@ -77,13 +79,13 @@ def needed_libraries(stated: Iterable[str]) -> tuple[list[Library], dict[str, li
         if one.marker is None or one.marker.evaluate({"extra": ""}):
             needed.append(_library(one))
             continue
-        extra = next((name for name in _extras(stated) if one.marker.evaluate({"extra": name})), "")
+        extra = next((name for name in names if one.marker.evaluate({"extra": name})), "")
         if extra and extra not in NOT_FOR_USERS:
             extras.setdefault(extra, []).append(_library(one))
     return needed, extras
 
 
-def _extras(stated: Iterable[str]) -> list[str]:
+def _extras(stated: Sequence[str]) -> list[str]:
     """The names of extras, which stand in the markers: ``extra == 'hf'``."""
     markers = [text.partition("extra ==")[2].strip(" \"'") for text in stated]
     return sorted({marker for marker in markers if marker})

@@ -75,11 +75,9 @@ class DINO(Method):
 
     def _warmed(self) -> Tensor:
         """The share of the teacher's warm-up that is over, 0 … 1."""
-        return (
-            (self.done / max(self.warm_steps, 1)).clamp(max=1)
-            if self.warm_steps
-            else self.done * 0 + 1
-        )
+        if not self.warm_steps:
+            return torch.ones_like(self.done)
+        return (self.done / self.warm_steps).clamp(max=1)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
