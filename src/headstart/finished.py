@@ -129,9 +129,9 @@ def suggest_images(
             written.
     """
     check(n)
-    if out is not None:
-        _make(out)
     with taken_up(folder, (), tell or Silence()) as (run, data, grid, _):
+        if out is not None:
+            _make(out)
         found = suggest(run, data, grid, n, seed)
         found = found.named(_named(run, data, grid, found.positions))
         if out is not None:

@@ -68,6 +68,7 @@ from headstart.stages.pretrain import (
 from headstart.stages.report import Answers, Asked, Outcome, report
 from headstart.stages.review import review_lookalikes
 from headstart.store import Entry, FinishedStore, Store, UnfinishedError, locked, write_json
+from headstart.trackers import TRACKERS
 from headstart.trackers.tracking import tracking
 
 NOTE = "study.json"
@@ -397,6 +398,9 @@ def opened(study: Study, out: Path, tell: Tell, earlier: Provenance | None = Non
             raise StudyError(f"explain.attributions: unknown '{name}'; did you mean '{near}'?")
         if fault := ATTRIBUTIONS.fault(name):
             raise StudyError(f"explain.attributions: {fault}")
+    for name in study.engine.track:
+        if name not in TRACKERS:
+            raise StudyError(f"engine.track: {TRACKERS.unknown(name)}")
     if study.engine.executor not in EXECUTORS:
         raise StudyError(f"engine.executor: {EXECUTORS.unknown(study.engine.executor)}")
     if study.engine.executor != "serial" and ranks.members() > 1:

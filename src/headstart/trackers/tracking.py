@@ -55,11 +55,8 @@ def tracking(study: Study, folder: Path, tell: Tell) -> Iterator[Tracking]:
     """The trackers of a study (``engine.track``) while it runs in ``folder``.
 
     Raises:
-        StudyError: an unknown tracker, a library that is missing, a server that does not answer.
+        StudyError: a library that is missing, a server that does not answer.
     """
-    for name in study.engine.track:
-        if name not in TRACKERS:
-            raise StudyError(f"engine.track: {TRACKERS.unknown(name)}")
     told = Tracking(tell)
     ending: Ending = "failed"
     try:

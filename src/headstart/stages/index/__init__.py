@@ -58,7 +58,7 @@ def index(run: Run) -> Dataset:
         near = _near(run, entry, cache) if data.near_duplicates else None
         related = Related(near, groups)
         indexed = sort_images(files, cache.digests, data, data.split_seed, related)
-        _require_usable(indexed, run)
+        _require_usable(indexed, run, next(filter(None, cache.reasons), ""))
         indexed.index.save(entry.folder)
         _write_lists(entry, files, cache, indexed)
         return {**_info(indexed), **_of_channels(run, cache, indexed)}
@@ -108,14 +108,16 @@ def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:
         raise StudyError(f"{entry.folder}: {error.strerror or error}") from None
 
 
-def _require_usable(indexed: Indexed, run: Run) -> None:
+def _require_usable(indexed: Indexed, run: Run, reason: str) -> None:
+    """``reason``: why the first unreadable image is one."""
     data, index = run.study.data, indexed.index
     unreadable = len(indexed.removed.get("unreadable", ()))
+    why = f"; the first: {reason}" if reason else ""
     for split in ("train", "validation", "test"):
         if not len(index.where(split)):
             raise StudyError(
-                f"--labeled {data.labeled}: no usable {split} images ({unreadable} unreadable); "
-                "give each class more images"
+                f"--labeled {data.labeled}: no usable {split} images ({unreadable} unreadable"
+                f"{why}); give each class more images that can be read"
             )
     trained = set(index.labels[index.where("train")].tolist())
     for number, name in enumerate(index.classes.tolist()):
