@@ -50,7 +50,7 @@ def _run_joint_jobs(folder: Path) -> None:
 
     norms = [f"normalise:{n}" for n in (1, 2, 4)]
     resumed = ["whole:1", "stop:4", "resume:1", "resume:2"]
-    run_jobs(folder, [*TASKS, *norms, *resumed, "study:1", "study:2"])
+    run_jobs(folder, [*TASKS, *norms, *resumed, "recompute:2", "study:1", "study:2"])
 
 
 @pytest.fixture(scope="session")

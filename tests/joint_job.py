@@ -29,7 +29,7 @@ from headstart.data.synthetic import BagsSpec, generate
 from headstart.engine import Engine, Reading, Training
 from headstart.methods import METHODS
 from headstart.methods.base import Method
-from headstart.nn.encoder import Encoder
+from headstart.nn.encoder import Encoder, build_encoder
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import build_optimizer, lr_factor
 from joint_table import ENCODERS
@@ -43,6 +43,8 @@ CPU = EngineSettings(device="cpu", precision="32", threads=1)
 
 
 def encoder(kind: str) -> Encoder:
+    if kind == "of blocks":
+        return build_encoder("test_resnet", image_size=24)
     if kind == "with BatchNorm":
         return tiny_study.small_encoder()
     with torch.random.fork_rng(devices=[]):
@@ -100,12 +102,12 @@ class Losses:
         self.losses = state["losses"]
 
 
-def trained(name: str, kind: str) -> dict[str, Any]:
+def trained(name: str, kind: str, settings: EngineSettings = CPU) -> dict[str, Any]:
     """Losses, gradients and all that the network holds after three steps, of this rank."""
     network, training = pretraining(name, kind)
     losses = Losses(training)
     with ranks.together():
-        assert Engine(CPU).fit(training, losses) is None
+        assert Engine(settings).fit(training, losses) is None
     return {
         "losses": losses.losses,
         "gradients": losses.gradients,
@@ -141,6 +143,17 @@ def resume(folder: Path) -> dict[str, Any]:
 
 def train_all(_: Path) -> dict[str, Any]:
     return {f"{name}, {kind}": trained(name, kind) for name in METHODS for kind in ENCODERS}
+
+
+def recompute_all(_: Path) -> dict[str, Any]:
+    """Every method with an encoder of blocks: activations kept, and computed again."""
+    again = CPU.model_copy(update={"activation_checkpointing": True})
+    ways = {"kept": CPU, "computed again": again}
+    return {
+        f"{name}, {way}": trained(name, "of blocks", settings)
+        for name in METHODS
+        for way, settings in ways.items()
+    }
 
 
 def exactly(task: Callable[[Path], dict[str, Any] | None]) -> Callable[[Path], Any]:
@@ -233,6 +246,7 @@ TASKS: dict[str, Callable[[Path], Any]] = {
     "study": run_whole,
     "train": train_all,
     "train exactly": exactly(train_all),
+    "recompute": exactly(recompute_all),
     "whole": exactly(lambda folder: resume(folder / "empty")),
     "stop": exactly(stop),
     "resume": exactly(resume),

@@ -25,6 +25,8 @@ from headstart.data.batches import Images, Order, ViewPairs
 from headstart.engine import Engine, Reading, Training, gradient_norm
 from headstart.methods import METHODS
 from headstart.methods.base import Method
+from headstart.methods.supervised import Supervised
+from headstart.nn.encoder import Encoder, build_encoder
 from headstart.nn.optim import build_optimizer, lr_factor, peak_lr
 from tiny_study import PowerCutError, killed_at
 
@@ -181,13 +183,16 @@ def test_bf16_trains_and_keeps_weights_in_float32() -> None:
 STEPS = 6
 
 
-def pretraining(name: str, optim: Optim | None = None) -> tuple[Method, Training]:
+def pretraining(
+    name: str, optim: Optim | None = None, encoder: Encoder | None = None
+) -> tuple[Method, Training]:
     """A method around a small encoder, on made images."""
     recipe = METHODS[name].recipe("small", 2)
     heads = dict(METHODS[name].tiny) | ({"queue": 20} if name == "moco" else {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        network = METHODS[name](tiny_study.small_encoder(), STEPS, **(recipe.settings | heads))
+        encoder = encoder or tiny_study.small_encoder()
+        network = METHODS[name](encoder, STEPS, **(recipe.settings | heads))
     images = Images(tiny_study.pixels(22), np.arange(22), 24, torch.device("cpu"))
     order = Order(22, 8, seed=3, drop_last=False)  # batches of 8, 8 and 6
     optim = optim or recipe.optim
@@ -537,6 +542,66 @@ def test_more_threads_change_only_rounding() -> None:
         torch.set_num_threads(1)
     for name, tensor in ends[0].items():
         torch.testing.assert_close(tensor, ends[1][name], rtol=1e-3, atol=1e-5)
+
+
+# --- activations computed again ------------------------------------------------------------------
+
+
+def of_blocks() -> Encoder:
+    """A residual network with BatchNorm."""
+    return build_encoder("test_resnet", image_size=24)
+
+
+def on_labels() -> tuple[nn.Module, Training]:
+    """The training of the supervised arms."""
+    network = Supervised(of_blocks(), 3)
+
+    def batch(step: int) -> tuple[Tensor, Tensor]:
+        draw = torch.Generator().manual_seed(step)
+        return torch.rand(8, 3, 24, 24, generator=draw), torch.arange(8) % 3
+
+    return network, replace(training(network, STEPS), batch=batch)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_computing_activations_again_changes_no_bit(method: str | None, precision: Any) -> None:
+    """Readings, weights, statistics, queues and averages, of every method and on labels."""
+    ends = []
+    for again in (False, True):
+        settings = EngineSettings(
+            device="cpu", precision=precision, threads=1, activation_checkpointing=again
+        )
+        network, asked = pretraining(method, encoder=of_blocks()) if method else on_labels()
+        notes = Notes()
+        assert Engine(settings).fit(asked, notes) is None
+        ends.append([notes.readings, network.state_dict(), torch.rand(3)])
+    assert same(*ends)
+
+
+def test_activations_are_not_kept_while_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the test above would show nothing."""
+    seen: list[str] = []
+    plain = engine.recomputing
+    monkeypatch.setattr(
+        engine, "recomputing", lambda network: seen.append(type(network).__name__) or plain(network)
+    )
+    again = CPU.model_copy(update={"activation_checkpointing": True})
+    for settings in (CPU, again):
+        Engine(settings).fit(on_labels()[1], Notes())
+    assert seen == ["Supervised"]
+
+
+def test_a_network_whose_activations_cannot_be_computed_again_is_one_line() -> None:
+    again = CPU.model_copy(update={"activation_checkpointing": True})
+    with pytest.raises(StudyError, match=r"^--activation-checkpointing: .*no blocks.*leave it out"):
+        Engine(again).fit(pretraining("simclr")[1], Notes())
+
+
+def test_computing_again_and_compiling_are_refused_together() -> None:
+    both = CPU.model_copy(update={"activation_checkpointing": True, "compile": True})
+    with pytest.raises(StudyError, match="--compile: not with --activation-checkpointing"):
+        Engine(both)
 
 
 # --- devices and numbers -----------------------------------------------------------------------

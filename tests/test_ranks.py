@@ -72,6 +72,19 @@ def test_a_training_resumes_on_another_number_of_processes(
     assert furthest(whole["network"], resumed["network"]) < 1e-9
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_activations_that_are_computed_again_are_of_the_joint_batch(
+    method: str, joint_runs: Path
+) -> None:
+    """Every bit as where they are kept; MoCo's groups keep BatchNorm statistics of their own."""
+    two = end(joint_runs, "recompute", 2)
+    kept, again = (two[f"{method}, {way}"] for way in ("kept", "computed again"))
+    assert again["losses"] == kept["losses"]
+    for one, other in zip(kept["gradients"], again["gradients"], strict=True):
+        assert furthest(one, other) == 0
+    assert furthest(kept["network"], again["network"]) == 0
+
+
 @given(count=st.integers(1, 300), world=st.integers(1, 70))
 def test_shares_are_in_order_and_differ_by_one_at_most(count: int, world: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

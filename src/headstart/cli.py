@@ -17,6 +17,7 @@ import typer
 from headstart import interrupt
 from headstart.commands import doctor, export, images, machine, plan, runs, using
 from headstart.commands.options import (
+    ActivationCheckpointing,
     Backbone,
     BatchSize,
     Channels,
@@ -126,6 +127,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
     device: Device = None,
     devices: Devices = None,
     compile_: Compile = False,
+    activation_checkpointing: ActivationCheckpointing = False,
     executor: Annotated[
         str | None,
         typer.Option(help="serial (default), or several encoders at once: processes, or ray."),
@@ -179,6 +181,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "device": device,
         "devices": devices,
         "compile": compile_ or None,
+        "activation_checkpointing": activation_checkpointing or None,
         "executor": executor,
         "workers": workers,
         "track": track,

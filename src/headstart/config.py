@@ -376,6 +376,9 @@ class EngineSettings(Frozen):
     """CPU threads; by default as many as the cores that this process may use."""
     compile: bool = False
     """Whether to use torch.compile."""
+    activation_checkpointing: bool = False
+    """Whether training keeps only the inputs of the encoder's blocks and computes the rest again in
+    the backward pass: less memory, more time, the same result."""
     executor: str = "serial"
     """Where the encoders of a study are trained and judged: ``serial``, one after the other here,
     ``processes``, several at once in processes of their own on this machine, or ``ray``, on a Ray

@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -28,6 +28,7 @@ from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import apply_lr
+from headstart.nn.recompute import NoBlocksError, recomputing
 
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
@@ -92,10 +93,14 @@ class Engine:
         torch.set_num_threads(self.threads)
         if settings.compile and ranks.members() > 1:
             raise StudyError("--compile: not with several processes; leave one of them out")
+        if settings.compile and settings.activation_checkpointing:
+            raise StudyError(
+                "--compile: not with --activation-checkpointing; leave one of them out"
+            )
         device = _device(settings.device)
         self.precision = _precision(settings.precision, device)
         self.dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-        self.compile = settings.compile
+        self.compile, self.recomputes = settings.compile, settings.activation_checkpointing
         # On a CPU, reading ahead would only compete with the training.
         self.reads_ahead = device.type == "cuda"
         # Evaluation computes in float32, so that no answer depends on the batch.
@@ -147,6 +152,19 @@ class Engine:
             finally:
                 torch.set_num_threads(self.threads)
 
+    @contextmanager
+    def saving_memory(self, network: nn.Module) -> Iterator[None]:
+        """While a network trains: its activations are computed again, where the study asks for it.
+
+        Raises:
+            StudyError: they cannot be, with this network.
+        """
+        try:
+            with recomputing(network) if self.recomputes else nullcontext():
+                yield
+        except NoBlocksError as error:
+            raise StudyError(f"--activation-checkpointing: {error}; leave it out") from None
+
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that training and extraction share."""
         return self.fabric.autocast()
@@ -165,7 +183,16 @@ class Engine:
         waits ends the run: killed and started again it ends in the same bits on the CPU.
 
         Inside ``together`` all ranks train; rank zero alone watches and writes.
+
+        Raises:
+            StudyError: the network has no blocks, and their activations are to be computed again.
         """
+        checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
+        with self.saving_memory(training.network):
+            return self._fit(training, watcher, checkpoints)
+
+    def _fit(self, training: Training, watcher: Watcher, checkpoints: Checkpoints) -> str | None:
+        """``fit``, with the blocks of the network as they are to be."""
         fabric = self._joint if ranks.world() > 1 else self.fabric
         network, optimizer = fabric.setup(
             training.network, training.optimizer, _reapply_compile=False
@@ -176,7 +203,6 @@ class Engine:
         if self.reads_ahead:
             batch_of = Ahead(training.batch, training.steps, self.device)
         torch.manual_seed(training.seed + ranks.rank())  # of dropout; all else is drawn alike
-        checkpoints = Checkpoints(training, watcher, folder, checkpoint_minutes, self.tell)
         start, since, total = checkpoints.resume(self.device)
         training.network.train()
         for step in range(start, training.steps):

@@ -50,6 +50,7 @@ FLAGS = {
     "workers": "engine.workers",
     "track": "engine.track",
     "compile": "engine.compile",
+    "activation_checkpointing": "engine.activation_checkpointing",
 }
 """Flags of the command line, and keyword arguments in Python -> the setting that each is short for.
 """

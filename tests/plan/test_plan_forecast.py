@@ -89,7 +89,16 @@ def test_too_little_for_each_gpu_and_too_much_for_one_are_said() -> None:
     large = {"pretrain": {"batch_size": 65536}}
     sizes = replace(SIZES, unlabelled=10**6)
     plan = forecast(study(**large), sizes, Machine(1, 4), Rates(gpu=GPUS["a100"]))
-    assert any("take a smaller batch or more GPUs" in line for line in plan.warnings)
+    ways = "take engine.activation_checkpointing, a smaller batch, or more GPUs"
+    assert any(ways in line for line in plan.warnings)
+    again = forecast(
+        study(**large, engine={"activation_checkpointing": True}),
+        sizes,
+        Machine(1, 4),
+        Rates(gpu=GPUS["a100"]),
+    )
+    assert any("take a smaller batch or more GPUs" in line for line in again.warnings)
+    assert again.gpu_memory < plan.gpu_memory
     assert on_gpus(1).warnings == ()
 
 

@@ -9,6 +9,7 @@ import tiny_study
 from headstart.config import Study, StudyError
 from headstart.layers import build_study
 from headstart.methods import METHODS
+from headstart.plan import networks
 from headstart.plan.networks import Counted, Parabola, _counted, _step, count
 from headstart.recipes import resolve_recipe
 
@@ -80,3 +81,25 @@ def test_an_unknown_backbone_is_one_line() -> None:
     study = tiny_study.study(encoder={"backbone": "resnet99", "image_size": 32})
     with pytest.raises(StudyError, match="encoder: backbone 'resnet99'"):
         count(study, None)
+
+
+@pytest.mark.parametrize("method", [None, "simclr", "byol"])
+def test_activations_that_are_computed_again_cost_operations_and_save_memory(
+    method: str | None,
+) -> None:
+    """At most a forward pass more of what has a gradient: a block's end is not needed again."""
+    changes = {"encoder": {"backbone": "test_vit", "image_size": 64}}
+    kept = count(tiny_study.study(only=["simclr", "byol"], **changes), method)
+    engine = {"device": "cpu", "activation_checkpointing": True}
+    again = count(tiny_study.study(only=["simclr", "byol"], engine=engine, **changes), method)
+    passes = 1 if method is None else 2
+    assert 0.5 < (again.flops.each - kept.flops.each) / (passes * kept.forward) <= 1
+    assert again.kept.each < 0.5 * kept.kept.each
+    assert (again.weights, again.forward) == (kept.weights, kept.forward)
+
+
+def test_a_backbone_without_blocks_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "_encoder", lambda study: tiny_study.small_encoder())
+    asked = tiny_study.study(only=["simclr"], engine={"activation_checkpointing": True})
+    with pytest.raises(StudyError, match=r"^engine.activation_checkpointing: .*no blocks"):
+        count(asked, None)

@@ -39,6 +39,19 @@ def test_another_network_s_rate_is_scaled_and_not_called_measured() -> None:
     assert "an assumption" in rate.said
 
 
+def test_a_rate_with_activations_computed_again_is_another_one() -> None:
+    study = tiny_study.study(only=["simclr"])
+    again = tiny_study.study(only=["simclr"], engine={"activation_checkpointing": True})
+    files = Rates((a_bench(),)), Rates((a_bench(activation_checkpointing=True),))
+    for rates, own, other in zip(files, (study, again), (again, study), strict=True):
+        each, measured = seconds(rates, own, "simclr")
+        assert measured
+        assert each == pytest.approx(1 / 100)
+        scaled, measured = seconds(rates, other, "simclr")
+        assert not measured
+        assert (scaled > each) == (other is again)
+
+
 def test_of_several_files_the_likest_counts() -> None:
     study = tiny_study.study(only=["byol"])
     files = (a_bench(), a_bench(method="byol", settings={}, train_images_per_s=50.0))

@@ -205,6 +205,7 @@ def _machine(run: Run, job: Job, options: Options) -> dict[str, Any]:
         "settings": job.recipe.settings,
         "peer": options.peer,
         "compile": study.engine.compile,
+        "activation_checkpointing": study.engine.activation_checkpointing,
         "precision": engine.precision,
         "device": gpu or str(engine.device),
         "threads": torch.get_num_threads(),

@@ -36,12 +36,13 @@ class Floor:
 
     def run(self, steps: int) -> None:
         """So many steps on the same two views."""
-        for _ in range(steps):
-            with self.engine.autocast():
-                loss = self.loss(*self.views)
-            loss.backward()
-            self.training.optimizer.step()
-            self.training.optimizer.zero_grad(set_to_none=True)
+        with self.engine.saving_memory(self.training.network):
+            for _ in range(steps):
+                with self.engine.autocast():
+                    loss = self.loss(*self.views)
+                loss.backward()
+                self.training.optimizer.step()
+                self.training.optimizer.zero_grad(set_to_none=True)
         wait(self.engine.device)
 
     def flops(self) -> int:
@@ -49,7 +50,11 @@ class Floor:
         from torch.utils.flop_counter import FlopCounterMode
 
         network: Any = self.training.network
-        with FlopCounterMode(display=False) as counter, self.engine.autocast():
+        with (
+            FlopCounterMode(display=False) as counter,
+            self.engine.saving_memory(network),
+            self.engine.autocast(),
+        ):
             network.loss(*self.views).backward()
         self.training.optimizer.zero_grad(set_to_none=True)
         return int(counter.get_total_flops())

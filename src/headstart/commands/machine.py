@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headstart.commands.options import (
+    ActivationCheckpointing,
     Backbone,
     BatchSize,
     Compile,
@@ -35,6 +36,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         "runs/bench"
     ),
     compile_: Compile = False,
+    activation_checkpointing: ActivationCheckpointing = False,
     device: Device = None,
     set_: Set = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
@@ -52,6 +54,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         "image_size": image_size,
         "batch_size": batch_size,
         "compile": compile_ or None,
+        "activation_checkpointing": activation_checkpointing or None,
         "device": device,
     }
     study = study_of("standard", None, set_, flags)

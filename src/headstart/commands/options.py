@@ -54,6 +54,13 @@ Devices = Annotated[
 Compile = Annotated[
     bool, typer.Option("--compile", help="Use torch.compile (needs a C++ compiler).")
 ]
+ActivationCheckpointing = Annotated[
+    bool,
+    typer.Option(
+        "--activation-checkpointing",
+        help="Compute activations again in the backward pass: less memory, more time.",
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: pretrain.epochs=200.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing before the end.")]

@@ -26,6 +26,11 @@ def joint_norm() -> AbstractContextManager[object]:
     return _JointNorm() if ranks.world() > 1 else nullcontext()
 
 
+def statistics_as_now() -> AbstractContextManager[object]:
+    """A context for later in which BatchNorm sees the same images as where this is called."""
+    return nullcontext() if _JointNorm.apart else joint_norm()
+
+
 class _JointNorm(TorchFunctionMode):
     apart = False
     """Whether every rank has statistics of its own for now."""

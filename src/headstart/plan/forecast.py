@@ -244,6 +244,11 @@ class _Reckoner:
         if gpu and most > 0.9 * gpu.memory:
             lines.append(
                 f"About {most / 1e9:.0f} GB of a GPU's memory are needed, {gpu.name} has "
-                f"{gpu.memory / 1e9:.0f}: take a smaller batch or more GPUs."
+                f"{gpu.memory / 1e9:.0f}: take {self._less_memory()}."
             )
         return tuple(lines)
+
+    def _less_memory(self) -> str:
+        if self.study.engine.activation_checkpointing:
+            return "a smaller batch or more GPUs"
+        return "engine.activation_checkpointing, a smaller batch, or more GPUs"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from headstart.config import EncoderSettings, Study, StudyError
+from headstart.config import EncoderSettings, EngineSettings, Study, StudyError
 from headstart.plan.networks import Counted, count
 
 DECODED = {80: 1588.0, 160: 912.0, 280: 587.0}
@@ -80,6 +80,7 @@ class Bench(BaseModel):
     forward_images_per_s_per_core: float
     cache_images_per_s_per_core: float
     heads_core_seconds: float
+    activation_checkpointing: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -196,7 +197,8 @@ def _same_encoder(bench: Bench, study: Study) -> bool:
 
 
 def _is_of(bench: Bench, study: Study, method: str | None) -> bool:
-    return bench.method == method and _same_encoder(bench, study)
+    again = study.engine.activation_checkpointing == bench.activation_checkpointing
+    return again and bench.method == method and _same_encoder(bench, study)
 
 
 def _rate(bench: Bench, flops: float, same: bool) -> Rate:
@@ -215,4 +217,6 @@ def _counted_as(bench: Bench) -> Counted:
 def _count_once(bench: str) -> Counted:
     timed = Bench.model_validate_json(bench)
     encoder = EncoderSettings(backbone=timed.backbone, image_size=timed.image_size)
-    return count(Study(encoder=encoder, methods={timed.method: timed.settings}), timed.method)
+    engine = EngineSettings(activation_checkpointing=timed.activation_checkpointing)
+    methods = {timed.method: timed.settings}
+    return count(Study(encoder=encoder, methods=methods, engine=engine), timed.method)
