@@ -78,7 +78,8 @@ SHOWN = {
     ("docs/extending.md", "toml"): 1,  # the example's entry points; tests/test_extensions.py
     ("docs/reliability.md", "bash"): 1,  # a SLURM script
     ("docs/reliability.md", "text"): 1,  # what damage looks like
-    ("docs/scale.md", "bash"): 1,  # a SLURM script; tests/test_launcher.py runs it
+    ("docs/scale.md", "bash"): 3,  # SLURM: tests/test_launcher.py; Kubernetes, control groups
+    ("docs/scale.md", "dockerfile"): 1,  # the image for tests/executors/test_kuberay.py's file
     ("docs/study.md", "csv"): 1,  # a list of labelled files
     ("docs/study.md", "text"): 1,  # the settings; tests/test_docs.py compares them
     ("docs/tutorial.md", "text"): 5,  # what its commands print; compared below

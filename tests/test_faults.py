@@ -294,7 +294,11 @@ def hungry(most: int, error: Exception) -> type[SimCLR]:
 
 @pytest.mark.parametrize(
     ("most", "wanted"),
-    [(8, "one of 8 does; try --batch-size 8"), (5, "try --batch-size 4"), (1, "nor does any")],
+    [
+        (8, "one of 8 does; try --batch-size 8, or --activation-checkpointing"),
+        (5, "try --batch-size 4"),
+        (1, "nor does any"),
+    ],
 )
 @pytest.mark.parametrize(
     "error",
@@ -396,7 +400,7 @@ def test_a_finetuning_that_does_not_fit_names_its_own_setting(
         return real(self, x, y)
 
     monkeypatch.setattr(Supervised, "loss", hungry_loss)
-    with pytest.raises(StudyError, match=r"try --set classify\.finetune\.batch_size=8$"):
+    with pytest.raises(StudyError, match=r"try --set classify\.finetune\.batch_size=8, or --act"):
         run_study(small(bags), tmp_path / "run")
 
 

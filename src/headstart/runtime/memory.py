@@ -52,7 +52,8 @@ def fitting(
     size = tried // 2
     while size >= 2:
         if _fits(lambda size=size: engine.fit(replace(smaller(size), steps=1), _NoWatcher())):  # type: ignore[misc]
-            raise StudyError(f"{too_large}, one of {size} does; try {setting}{size}")
+            also = "" if engine.recomputes else ", or --activation-checkpointing, which may do"
+            raise StudyError(f"{too_large}, one of {size} does; try {setting}{size}{also}")
         size //= 2
     raise StudyError(
         f"{too_large}, nor does any smaller one; try smaller images or a smaller backbone"
