@@ -132,6 +132,18 @@ def test_blocks_are_passed_twice_while_it_lasts_and_only_where_there_is_a_gradie
     assert "forward" not in vars(plain)
 
 
+def test_a_block_that_stands_in_two_places_is_one() -> None:
+    """As an encoder does that is an attribute of a method, and part of another one."""
+    network = nn.Module()
+    network.encoder = small()
+    network.whole = nn.Sequential(network.encoder, nn.ReLU())
+    plain = network.encoder[1]
+    with recomputing(network):
+        network.whole(torch.rand(6, 3, 8, 8)).sum().backward()
+    assert plain.passes == 2
+    assert "forward" not in vars(plain)
+
+
 @contextmanager
 def counting(held: dict[int, Tensor]) -> Iterator[None]:
     def keep(tensor: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def recomputing(network: nn.Module) -> Iterator[None]:
     Raises:
         NoBlocksError: the network has none.
     """
-    found = list(blocks(network))
+    found = list(dict.fromkeys(blocks(network)))  # a module may stand in two places
     if not found:
         raise NoBlocksError("the backbone has no blocks whose activations could be computed again")
     for block in found:
