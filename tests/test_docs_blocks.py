@@ -60,6 +60,11 @@ NOT_RUN = {
     "headstart run --unlabeled photos --labeled bags --out runs/bags --track tensorboard,mlflow": (
         "makes a data base: tests/trackers/"
     ),
+    "headstart check --labeled 's3://bucket/bags-{000..999}.tar'": (
+        "needs a bucket: tests/data/test_remote.py"
+    ),
+    "headstart run --unlabeled 's3://bucket/photos-{000..999}.tar' --labeled bags "
+    "--cache-budget 200GB --out runs/bags": "needs a bucket: tests/data/test_remote.py",
     "headstart bench": "measures for a minute: tests/bench/",
     "headstart bench --backbone resnet50 --image-size 224 --batch-size 64 --method byol "
     "--peer lightly --json bench.json": "measures for minutes: tests/bench/",

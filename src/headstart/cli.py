@@ -20,6 +20,7 @@ from headstart.commands.options import (
     ActivationCheckpointing,
     Backbone,
     BatchSize,
+    CacheBudget,
     Channels,
     Compile,
     Device,
@@ -156,6 +157,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
     ] = None,
     groups: Groups = None,
     channels: Channels = None,
+    cache_budget: CacheBudget = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> int:
@@ -166,6 +168,7 @@ def run(  # noqa: PLR0913 - the signature is the command line
         "limit": limit,
         "groups": groups,
         "channels": channels,
+        "cache_budget": cache_budget,
         "methods": methods,
         "seeds": numbers(seeds, "--seeds", int),
         "label_fractions": numbers(label_fractions, "--label-fractions", float),

@@ -6,6 +6,7 @@ names the nearest known one. Nothing here imports torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from math import isfinite
@@ -124,8 +125,9 @@ class Data(Frozen):
     unlabeled: Path | None = None
     """A folder tree of images in any nesting, a .zip or .tar of one, a CSV or Parquet file with
     a column `path`, a Parquet file of images, a saved Hugging Face data set, WebDataset shards
-    (`photos-{000..003}.tar`), `hf:NAME` or `torchvision:NAME`; without it only the labelled
-    training images are pretrained on."""
+    (`photos-{000..003}.tar`) here or at an address (`s3://bucket/photos-{000..999}.tar`),
+    `hf:NAME` or `torchvision:NAME`; without it only the labelled training images are pretrained
+    on."""
     labeled: Path | None = None
     """Class folders, with or without train/validation/test above them, a .zip or .tar of them,
     or what `unlabeled` takes else, with `label`, perhaps `split` and `group`."""
@@ -148,6 +150,9 @@ class Data(Frozen):
     cache: Path | None = None
     """Folder of the decoded pixels, shared by runs; by default ``.headstart-cache`` beside the
     run."""
+    cache_budget: int | None = None
+    """Disk for decoded pixels, like 200GB; what it cannot hold is decoded again in every epoch,
+    the pool before labelled images. By default all are kept. It changes no result."""
     cache_factor: Annotated[float, Field(ge=1, le=4)] = 1.25
     """Side of a cached image over the training size."""
     channels: int | Literal["rgb"] = "rgb"
@@ -156,6 +161,11 @@ class Data(Frozen):
     value_range: tuple[float, float] | None = None
     """With a number of channels: the values that become 0 and 1, those beyond them are clipped; by
     default the range of a file's 8- or 16-bit type, and 0 to 1 of floating point."""
+
+    @field_validator("cache_budget", mode="before")
+    @classmethod
+    def _of_bytes(cls, size: Any) -> Any:
+        return size if size is None else number_of_bytes(size)
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -189,6 +199,19 @@ class Data(Frozen):
         if abs(sum(split) - 1) > 1e-6:
             raise ValueError(f"the three shares must sum to 1, not {sum(split):g}")
         return split
+
+
+def number_of_bytes(size: int | float | str) -> int:
+    """``200GB`` as bytes: a number, alone or with kB, MB, GB or TB (powers of 1000).
+
+    Raises:
+        ValueError: anything else, or less than a byte.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", str(size), re.IGNORECASE)
+    count = float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ") if match else 0
+    if not 1 <= count < 2**63:
+        raise ValueError(f"write a number of bytes such as 500MB or 200GB, not '{size}'")
+    return round(count)
 
 
 def named_weights(value: Any) -> Any:

@@ -29,6 +29,7 @@ FLAGS = {
     "limit": "data.limit",
     "groups": "data.groups",
     "channels": "data.channels",
+    "cache_budget": "data.cache_budget",
     "methods": "methods",
     "seeds": "seeds",
     "label_fractions": "label_fractions",
@@ -178,7 +179,7 @@ def _anchor(group: Any, keys: tuple[str, ...], folder: Path) -> None:
     """
     for key in keys:
         value = group.get(key) if isinstance(group, dict) else None
-        if isinstance(value, str) and not re.match(r"[a-z]{2,}:", value):
+        if isinstance(value, str) and not re.match(r"[a-z][a-z0-9]+:", value):
             group[key] = str(folder / os.path.expanduser(value))
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from headstart.data import bands as module
 from headstart.data.bands import Bands, decode_bands
-from headstart.data.cache import open_cache
+from headstart.data.cache import Kept, open_cache
 from headstart.data.decode import Decoded
 from headstart.data.sources.base import Found
 from headstart.data.worker import Task
@@ -425,7 +425,7 @@ def test_whole_ones_are_used(tmp_path: Path) -> None:
     for i, content in enumerate([*_whole_files(), *_more_files()]):
         (tmp_path / f"{i}.tif").write_bytes(content)
         found.append(Found(str(i), str(tmp_path / f"{i}.tif")))
-    cache = open_cache(found, SIDE, tmp_path / "cache", bands=Bands(5))
+    cache = open_cache(found, SIDE, tmp_path / "cache", kept=Kept(Bands(5)))
     assert judged(cache, found) == {"used": 8}
 
 
@@ -434,7 +434,7 @@ def test_broken_ones_are_used_or_refused(
     count: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = mutants(tmp_path / "in", count)
-    outcomes = judged(open_cache(found, SIDE, tmp_path / "cache", bands=Bands(5)), found)
+    outcomes = judged(open_cache(found, SIDE, tmp_path / "cache", kept=Kept(Bands(5))), found)
     assert outcomes["used"] > count // 20
     assert count - outcomes["used"] > count // 5
     assert capfd.readouterr() == ("", "")

@@ -249,3 +249,82 @@ def test_sixty_four_ranks_see_what_one_process_sees(
         for view_of_all, shares in zip(both, zip(*parts, strict=True), strict=True):
             torch.testing.assert_close(torch.cat(shares), view_of_all, rtol=0, atol=1e-5)
     assert len(set(seen)) == len(seen) == (230 if drop_last else 300)
+
+
+# --- shards ------------------------------------------------------------------------------------
+
+
+def by_shard(count: int = 4000, shards: int = 40, buffer: int = 500, seed: int = 0) -> Order:
+    """Shards of 95 to 104 images each; a tenth of all lie in none."""
+    rng = np.random.default_rng(1)
+    numbers = np.sort(rng.integers(0, shards, count))
+    return Order(
+        count, 32, seed, shards=np.where(rng.random(count) < 0.1, -1, numbers), buffer=buffer
+    )
+
+
+def epoch_of(order: Order, epoch: int = 0) -> np.ndarray:
+    steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+    return np.concatenate([order.positions(step) for step in steps])
+
+
+def test_every_image_of_every_shard_comes_once_an_epoch() -> None:
+    order = by_shard()
+    for epoch in range(3):
+        assert sorted(epoch_of(order, epoch).tolist()) == list(range(order.count))
+    assert not np.array_equal(epoch_of(order, 0), epoch_of(order, 1))
+
+
+def test_few_shards_are_open_at_a_time_and_each_only_once() -> None:
+    """So that a copy of each has to be fetched once an epoch, and few are kept."""
+    order = by_shard()
+    assert order.shards is not None
+    came = order.shards[epoch_of(order)]
+    places = {shard: np.flatnonzero(came == shard) for shard in range(40)}
+    first, last = (np.array([f(p) for p in places.values()]) for f in (np.min, np.max))
+    open_at = [((first <= i) & (i <= last)).sum() for i in range(order.count)]
+    assert max(open_at) <= 500 / 90 + 3
+    spread = np.flatnonzero(came == -1)  # those of no shard come at any time
+    assert (
+        np.abs(
+            np.interp(np.linspace(0, 1, 9), np.linspace(0, 1, len(spread)), spread) / 4000
+            - np.linspace(0, 1, 9)
+        ).max()
+        < 0.1
+    )
+
+
+def test_a_batch_mixes_shards() -> None:
+    order = by_shard()
+    assert order.shards is not None
+    mixed = [len(set(order.shards[order.positions(step)].tolist())) for step in range(20, 100)]
+    assert min(mixed) >= 4
+
+
+def test_shards_that_the_buffer_holds_are_shuffled_as_anything_else() -> None:
+    shards = np.arange(40) // 10
+    plain, held = Order(40, 8, 3), Order(40, 8, 3, shards=shards, buffer=40)
+    assert not held.by_shard
+    assert np.array_equal(epoch_of(plain), epoch_of(held))
+
+
+def test_a_training_by_shards_goes_on_where_it_stopped() -> None:
+    order, again = by_shard(), by_shard()
+    steps = [3, 124, 125, 126, 250, 251]
+    assert [again.positions(s).tolist() for s in reversed(steps)] == [
+        order.positions(s).tolist() for s in reversed(steps)
+    ]
+
+
+def test_sixty_four_ranks_see_every_image_of_every_shard_once_an_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order = by_shard()
+    seen: list[int] = []
+    monkeypatch.setattr(ranks, "world", lambda: 64)
+    for rank in range(64):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        for step in range(order.steps_per_epoch):
+            positions = order.positions(step)
+            seen += positions[ranks.share(len(positions))].tolist()
+    assert sorted(seen) == list(range(order.count))

@@ -25,9 +25,10 @@ from headstart.data import cache as cache_module
 from headstart.data import workers
 from headstart.data.cache import PixelCache, allocate, identity, open_cache
 from headstart.data.decode import decode
+from headstart.data.prints import prints
 from headstart.data.scan import Found, find_unlabeled
 from headstart.data.worker import Task
-from headstart.data.workers import Row
+from headstart.data.workers import Job, Row
 
 SIDE = 16
 
@@ -46,9 +47,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> l
     """Names of the files that are decoded from now on; after some of them the power goes out."""
     seen: list[str] = []
 
-    def decode_files(files: Iterable[tuple[int, str]], task: Task) -> Iterator[Row]:
+    def decode_files(files: Iterable[Job], task: Task) -> Iterator[Row]:
         given = list(files)
-        names = {row: Path(path).name for row, path in given}
+        names = {row: Path(path).name for row, path, _ in given}
         for row in workers.decode_files(given, task):
             if len(seen) == stop_after:
                 raise KeyboardInterrupt
@@ -74,6 +75,10 @@ def check(cache: PixelCache, files: list[Found]) -> None:
             assert cache.digests[i] == decoded.digest
             assert cache.aspect[i] == np.float32(decoded.width / decoded.height)
             assert np.array_equal(cache.pixels[i], decoded.pixels)
+            found = prints(decoded.pixels[None])
+            assert cache.prints.hashes[i] == found.hashes[0]
+            assert cache.prints.mirrored[i] == found.mirrored[0]
+            assert cache.prints.flat[i] == found.flat[0]
 
 
 def test_rows_belong_to_files_and_are_built_only_where_missing(
@@ -633,7 +638,7 @@ def test_what_the_system_kept_from_us_is_tried_again(
 
     def counted(jobs: Any, task: Any) -> Any:
         jobs = list(jobs)
-        asked.extend(row for row, _ in jobs)
+        asked.extend(row for row, *_ in jobs)
         return real(jobs, task)
 
     monkeypatch.setattr(cache_module, "decode_files", counted)

@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as arrays
 
 from headstart.config import Data
 from headstart.data.bands import Bands
-from headstart.data.cache import identity, open_cache
-from headstart.data.channels import Grey, bands_of, normalisation, shown
+from headstart.data.cache import Kept, identity, open_cache
+from headstart.data.channels import bands_of, normalisation, shown
 from headstart.data.near import NearCopies
+from headstart.data.prints import as_grey
 from headstart.data.sources.base import Found
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -77,10 +78,10 @@ def test_a_cache_of_channels_keeps_16_bits(tmp_path: Path) -> None:
     images = noise(5, 5)
     found = files(tmp_path / "in", images)
     bands = Bands(5)
-    cache = open_cache(found, 24, tmp_path / "cache", bands=bands)
+    cache = open_cache(found, 24, tmp_path / "cache", kept=Kept(bands))
     assert cache.pixels.dtype == np.uint16
     np.testing.assert_array_equal(cache.pixels, images)
-    again = open_cache(found, 24, tmp_path / "cache", bands=bands)
+    again = open_cache(found, 24, tmp_path / "cache", kept=Kept(bands))
     np.testing.assert_array_equal(again.pixels, images)
     assert again.digests == cache.digests
 
@@ -94,7 +95,7 @@ def test_what_is_read_from_the_files_names_the_cache(tmp_path: Path) -> None:
 def test_a_file_with_other_channels_is_given_up_in_the_worker(tmp_path: Path) -> None:
     found = files(tmp_path / "in", noise(2, 5))
     found += files(tmp_path / "other", noise(1, 4))
-    cache = open_cache(found, 24, tmp_path / "cache", bands=Bands(5))
+    cache = open_cache(found, 24, tmp_path / "cache", kept=Kept(Bands(5)))
     assert cache.reasons == ("", "", "4 channels, and data.channels is 5")
     assert not cache.pixels[2].any()
 
@@ -105,7 +106,7 @@ def test_a_large_tiff_keeps_within_the_workers_memory(tmp_path: Path) -> None:
     row = rng.integers(0, 65535, (1, 1, 2000)).astype(np.uint16)
     large = np.broadcast_to(row, (13, 2000, 2000))
     found = files(tmp_path / "in", [large])  # type: ignore[arg-type]
-    cache = open_cache(found, 16, tmp_path / "cache", bands=Bands(13))
+    cache = open_cache(found, 16, tmp_path / "cache", kept=Kept(Bands(13)))
     assert cache.reasons == ("",)
 
 
@@ -153,7 +154,7 @@ def test_near_copies_are_found_and_others_are_not(tmp_path: Path) -> None:
     dim = images[2] // 16  # far darker than the rest, and no copy of any dim one
     dim_too = images[3][:, ::-1] // 16
     stack = np.stack([*images, noisy, mirrored, dim, dim_too])
-    cache = open_cache(files(tmp_path / "in", stack), 40, tmp_path / "cache", bands=Bands(3))
+    cache = open_cache(files(tmp_path / "in", stack), 40, tmp_path / "cache", kept=Kept(Bands(3)))
     pairs = NearCopies(cache).pairs(range(len(stack)))
     near = {(int(a), int(b)) for a, b in zip(pairs.a[pairs.near], pairs.b[pairs.near], strict=True)}
     assert near == {(0, 12), (1, 13), (2, 14)}
@@ -161,11 +162,11 @@ def test_near_copies_are_found_and_others_are_not(tmp_path: Path) -> None:
 
 def test_grey_of_the_mean_over_channels() -> None:
     pixels = noise(3, 4)
-    grey = Grey(pixels)[0:3]
+    grey = as_grey(pixels)
     mean = pixels.astype(np.float64).mean(axis=1)
     for one, wanted in zip(grey, mean, strict=True):
         low, high = np.percentile(wanted, (1, 99))
         share = np.clip((wanted - low) / (high - low), 0, 1) * 255
         assert np.abs(one - share).max() <= 0.51
     flat = np.full((2, 2, 8, 8), 257 * 9, np.uint16)
-    assert (Grey(flat)[0:2] == 9).all()
+    assert (as_grey(flat) == 9).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import time
 import tracemalloc
@@ -13,14 +14,16 @@ import pytest
 from PIL import Image, ImageOps
 from scipy.fft import dctn
 
+from headstart.config import StudyError
+from headstart.data import near as near_module
 from headstart.data.cache import PixelCache, open_cache
 from headstart.data.hamming import near_hashes
 from headstart.data.near import (
     MOST,
     NearCopies,
-    fingerprints,
     look_alikes,
 )
+from headstart.data.prints import prints, thumbnails
 from headstart.data.scan import find_labeled, find_unlabeled
 
 CLOTHING = Path(__file__).parents[3] / "shared" / "data" / "clothing_small_160.tar"
@@ -54,7 +57,8 @@ def cached(images: list[Image.Image], side: int = 60) -> PixelCache:
     pixels = np.stack(squares).transpose(0, 3, 1, 2)
     aspect = np.array([im.width / im.height for im in images], np.float32)
     nothing = ("",) * len(images)
-    return PixelCache(np.ascontiguousarray(pixels), aspect, nothing, nothing)
+    pixels = np.ascontiguousarray(pixels)
+    return PixelCache(pixels, aspect, nothing, nothing, prints(pixels))
 
 
 # --- hashes ------------------------------------------------------------------------------------
@@ -63,11 +67,11 @@ def cached(images: list[Image.Image], side: int = 60) -> PixelCache:
 def test_the_hash_is_that_of_a_slow_dct() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (9, 3, 64, 64), dtype=np.uint8)  # 64: each cell is 2 × 2 pixels
-    prints = fingerprints(pixels)
+    found = prints(pixels)
     for i, image in enumerate(pixels.astype(float)):
         grey = np.tensordot([0.299, 0.587, 0.114], image, 1)
         small = grey.reshape(32, 2, 32, 2).mean((1, 3))
-        for hashed, square in ((prints.hashes[i], small), (prints.mirrored[i], small[:, ::-1])):
+        for hashed, square in ((found.hashes[i], small), (found.mirrored[i], small[:, ::-1])):
             low = dctn(square, type=2)[:8, :8]
             bits = (low > np.median(low)).ravel()
             got = np.unpackbits(np.array([hashed]).view(np.uint8)).astype(bool)
@@ -81,12 +85,12 @@ def test_thumbnails_are_means_over_areas(side: int) -> None:
     pixels = rng.integers(0, 256, (2, 3, side, side), dtype=np.uint8)
     grown = pixels.repeat(32, axis=2).repeat(32, axis=3).astype(float)
     expected = grown.reshape(2, 3, 32, side, 32, side).mean((3, 5))
-    assert np.abs(fingerprints(pixels).thumbs - expected).max() <= 0.51
+    assert np.abs(thumbnails(pixels) - expected).max() <= 0.51
 
 
 def test_no_images_have_no_prints_and_no_pairs() -> None:
     empty = np.zeros((0, 3, 20, 20), np.uint8)
-    assert len(fingerprints(empty).hashes) == 0
+    assert len(prints(empty).hashes) == 0
     finder = NearCopies(PixelCache(empty, np.zeros(0, np.float32), (), ()))
     assert len(finder.pairs([])) == 0
 
@@ -119,6 +123,39 @@ def test_a_copy_is_found_and_nothing_else(name: str) -> None:
     ]
 
 
+def test_only_candidates_are_read_again() -> None:
+    """And each of them once: where images are decoded anew, that is what a search costs."""
+    photos = [photo(seed) for seed in range(30)]
+    cache = cached([*photos, jpeg(photos[4], 40)])
+    read: list[int] = []
+
+    class Watched(PixelCache):
+        def take(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            read.extend(rows.tolist())
+            return super().take(rows, out)
+
+    watched = Watched(cache.pixels, cache.aspect, cache.digests, cache.reasons, cache.prints)
+    finder = NearCopies(watched)
+    for _ in range(2):
+        pairs = finder.pairs(range(31))
+        near = pairs.take(pairs.near)
+        assert (near.a.tolist(), near.b.tolist()) == ([4], [30])
+    assert {4, 30} <= set(read)
+    assert len(read) == len(set(read)) < 15
+
+
+def test_no_room_for_thumbnails_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(near_module._Thumbnails, "_write", full)
+    photos = [photo(1), photo(1)]
+    with pytest.raises(StudyError, match=r"tmp.*: No space left on device"):
+        NearCopies(cached(photos), folder=tmp_path).pairs(range(2))
+
+
 def test_look_alikes_are_no_copies() -> None:
     """One thing on one table, with another print on it: the hashes agree, the pixels do not."""
     rng = np.random.default_rng(0)
@@ -129,8 +166,8 @@ def test_look_alikes_are_no_copies() -> None:
         other[40:70, 30:60] = rng.uniform(0, 255, 3)
         made.append(Image.fromarray(other.astype(np.uint8)))
     pairs = NearCopies(cached(made)).pairs(range(6))
-    prints = fingerprints(cached(made).pixels)
-    assert sum(len(i) for i, _, _ in near_hashes(prints.hashes, prints.hashes, 6)) > len(made)
+    hashes = cached(made).prints.hashes
+    assert sum(len(i) for i, _, _ in near_hashes(hashes, hashes, 6)) > len(made)
     assert not pairs.near.any()
 
 
@@ -200,7 +237,8 @@ def test_thousands_of_equal_images_make_no_square_of_pairs() -> None:
     im = np.asarray(photo(5).resize((20, 20))).transpose(2, 0, 1)
     same = np.stack([im] * 1000)
     nothing = ("",) * 4000
-    cache = PixelCache(np.concatenate([blank, same]), np.ones(4000, np.float32), nothing, nothing)
+    pixels, aspect = np.concatenate([blank, same]), np.ones(4000, np.float32)
+    cache = PixelCache(pixels, aspect, nothing, nothing, prints(pixels))
     finder = NearCopies(cache)
     started = time.perf_counter()
     pairs = finder.pairs(range(4000))

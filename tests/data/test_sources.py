@@ -659,6 +659,7 @@ DOCUMENTED = {
     "bags.parquet": "parquet",
     "saved": "saved",
     "'bags-{000..001}.tar'": "shards",
+    "'s3://bucket/bags-{000..999}.tar'": "remote",
     "hf:NAME": "hub",
     "torchvision:MNIST@folder": "torchvision",
 }

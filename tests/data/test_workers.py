@@ -20,7 +20,7 @@ from headstart.config import StudyError
 from headstart.data import workers
 from headstart.data.decode import Decoded, decode
 from headstart.data.worker import Task
-from headstart.data.workers import COMMAND, Row, decode_files
+from headstart.data.workers import COMMAND, Job, Row, decode_files
 
 SIDE = 8
 BYTES = 3 * SIDE * SIDE
@@ -58,9 +58,14 @@ def written(task: Task) -> np.ndarray:
     return np.frombuffer(content[START:], np.uint8).reshape(-1, 3, SIDE, SIDE)
 
 
+def jobs(paths: list[str]) -> Iterator[Job]:
+    """Each file goes to the place of its row."""
+    return ((row, path, row) for row, path in enumerate(paths))
+
+
 def run(task: Task, paths: list[str], command: tuple[str, ...] = SABOTAGED) -> list[Row]:
     """Rows in order of the files; no process is left."""
-    rows = sorted(decode_files(enumerate(paths), task, command), key=lambda row: row.row)
+    rows = sorted(decode_files(jobs(paths), task, command), key=lambda row: row.row)
     assert [row.row for row in rows] == list(range(len(paths)))
     assert not children()
     return rows
@@ -229,7 +234,7 @@ def test_few_files_need_one_worker_and_many_one_a_core(
 
 def test_stopping_early_leaves_no_process(tmp_path: Path, picture: Path) -> None:
     paths = named(tmp_path, picture, *(f"{i}.png" for i in range(100)), "hang.png")
-    rows = decode_files(enumerate(paths), place(tmp_path, len(paths)), SABOTAGED)
+    rows = decode_files(jobs(paths), place(tmp_path, len(paths)), SABOTAGED)
     next(rows)
     rows.close()  # type: ignore[attr-defined]
     assert not children()
@@ -255,7 +260,7 @@ from headstart.data.workers import decode_files
 pixels, path, *command = sys.argv[1:]
 task = Task(pixels, 100, 8, seconds=float({seconds}))
 print("begun", flush=True)
-for row in decode_files(((i, path) for i in range(10**9)), task, command):
+for row in decode_files(((i, path, i) for i in range(10**9)), task, command):
     pass
 """
 

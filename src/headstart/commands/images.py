@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headstart.commands.options import (
+    CacheBudget,
     Channels,
     Groups,
     Labeled,
@@ -24,6 +25,7 @@ def check(  # noqa: PLR0913 - the signature is the command line
     labeled: Labeled = None,
     groups: Groups = None,
     channels: Channels = None,
+    cache_budget: CacheBudget = None,
     out: Annotated[Path, typer.Option(help="Folder for check.json and lists.")] = Path(
         "runs/check"
     ),
@@ -37,7 +39,13 @@ def check(  # noqa: PLR0913 - the signature is the command line
     from headstart.reporting.card import card_table
     from headstart.terminal import Terminal
 
-    flags = {"unlabeled": unlabeled, "labeled": labeled, "groups": groups, "channels": channels}
+    flags = {
+        "unlabeled": unlabeled,
+        "labeled": labeled,
+        "groups": groups,
+        "channels": channels,
+        "cache_budget": cache_budget,
+    }
     terminal = Terminal()
     with terminal:
         card, path = check_study(study_of("standard", study, set_, flags), out, terminal)

@@ -18,8 +18,8 @@ Unlabeled = Annotated[
     Path | None,
     typer.Option(
         help="Unlabelled images: a folder tree, a .zip or .tar, a CSV or Parquet file, a saved "
-        "Hugging Face data set, WebDataset shards (name-{000..003}.tar), hf:NAME or "
-        "torchvision:NAME."
+        "Hugging Face data set, WebDataset shards (name-{000..003}.tar, also at s3://… and other "
+        "addresses), hf:NAME or torchvision:NAME."
     ),
 ]
 Labeled = Annotated[
@@ -41,6 +41,14 @@ Channels = Annotated[
     typer.Option(
         help="rgb (default), or how many channels the images have where these are no colours: "
         "TIFF, .npy, grey PNG, of 8 or 16 bits or floating point."
+    ),
+]
+CacheBudget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Disk for decoded images, like 200GB: beyond it they are decoded again in every "
+        "epoch, with the same result (default: all are kept).",
     ),
 ]
 Backbone = Annotated[str | None, typer.Option(help="A timm or torchvision name, like resnet50.")]

@@ -6,6 +6,7 @@ view); so a resumed run sees exactly the images it would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +21,8 @@ from headstart.data.views import centre_views, draw_views, render
 from headstart.types import Ints
 
 ALL = slice(None)
+BUFFER = 32_768  # images of shards that are shuffled together
+AHEAD = 4  # batches, this one counted, that are made ready where images are decoded as they come
 
 
 def generator(*key: int) -> torch.Generator:
@@ -54,8 +57,12 @@ class Images:
         # Pinned, the copy to a GPU runs beside its computing.
         dtype = torch.uint8 if self.cache.pixels.dtype == np.uint8 else torch.uint16
         pixels = torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda")
-        np.take(self.cache.pixels, rows, axis=0, out=pixels.numpy(), mode="clip")  # unbuffered
+        self.cache.take(rows, pixels.numpy())
         return pixels.to(self.device, non_blocking=True), torch.from_numpy(self.cache.aspect[rows])
+
+    def expect(self, batches: Iterable[Ints]) -> None:
+        """Batches of positions that will be asked for soon, the next first."""
+        self.cache.expect(self.rows[positions] for positions in batches)
 
     def views(
         self, positions: Ints, *drawn: tuple[View, torch.Generator], part: slice = ALL
@@ -81,6 +88,9 @@ class Images:
 class Order:
     """Which images make up a step: a permutation an epoch, in batches of ``batch_size``.
 
+    Images of ``shards`` come shard by shard, shuffled over ``buffer`` images, as from a shuffle
+    buffer of WebDataset; no more than that many images are shuffled as any others.
+
     An epoch shorter than a batch is one smaller batch. The ragged last batch is left out with
     ``drop_last``, and always where it is a single image, which BatchNorm cannot take.
     """
@@ -89,6 +99,10 @@ class Order:
     batch_size: int
     seed: int
     drop_last: bool = True
+    shards: Ints | None = None
+    """The shard (N,) that each image lies in, where images of a shard should be read together; −1
+    for one that lies by itself and may come at any time."""
+    buffer: int = BUFFER
 
     def __post_init__(self) -> None:
         if self.count < 2:
@@ -99,6 +113,11 @@ class Order:
         """Batches in an epoch, at least one."""
         whole, rest = divmod(self.count, self.batch_size)
         return max(1, whole + (rest > 1 and not self.drop_last))
+
+    @property
+    def by_shard(self) -> bool:
+        """Whether images come shard by shard, and not in an order that is random throughout."""
+        return self.shards is not None and self.count > self.buffer
 
     def images(self, steps: int) -> int:
         """How many images the first ``steps`` steps see, each as often as it is seen."""
@@ -113,12 +132,28 @@ class Order:
         return self._permutation(epoch)[start : start + self.batch_size]
 
     def _permutation(self, epoch: int) -> Ints:
-        cached: tuple[int, Ints] | None = self.__dict__.get("_epoch")
-        if cached is None or cached[0] != epoch:
-            order = torch.randperm(self.count, generator=generator(self.seed, 0, epoch)).numpy()
-            cached = (epoch, order)
-            self.__dict__["_epoch"] = cached  # one epoch's order, made once
-        return cached[1]
+        made: dict[int, Ints] = self.__dict__.setdefault("_made", {})  # each epoch's order, once
+        if epoch not in made:
+            for old in [e for e in made if abs(e - epoch) > 1]:  # who looks ahead needs two
+                del made[old]
+            made[epoch] = self._shuffled(generator(self.seed, 0, epoch))
+        return made[epoch]
+
+    def _shuffled(self, key: torch.Generator) -> Ints:
+        """The positions in random order.
+
+        Of shards: shard by shard, no image farther from its place than ``buffer``.
+        """
+        if self.shards is None or not self.by_shard:
+            return torch.randperm(self.count, generator=key).numpy()
+        turn = torch.randperm(int(self.shards.max()) + 1, generator=key).numpy()
+        lot = torch.rand(self.count, generator=key, dtype=torch.float64).numpy()
+        sharded = np.flatnonzero(self.shards >= 0)
+        by_shard = sharded[np.argsort(turn[self.shards[sharded]], kind="stable")]
+        place = lot * self.count
+        spread = np.linspace(0, self.count, len(sharded), endpoint=False)
+        place[by_shard] = spread + (lot[by_shard] - 0.5) * self.buffer
+        return np.argsort(place, kind="stable").astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -139,8 +174,13 @@ class ViewPairs:
         first, second = generator(seed, 1, step), generator(seed, 2, step)
         positions = self.order.positions(step)
         drawn = (self.view1, first), (self.view2, second)
+        self.images.expect(self._share(step + ahead) for ahead in range(AHEAD))
         x1, x2 = self.images.views(positions, *drawn, part=ranks.share(len(positions)))
         return x1, x2
+
+    def _share(self, step: int) -> Ints:
+        positions = self.order.positions(step)
+        return positions[ranks.share(len(positions))]
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,8 +29,10 @@ import numpy.typing as npt
 from headstart.config import StudyError
 from headstart.data.bands import Bands
 from headstart.data.decode import Pixels
+from headstart.data.prints import NO_PRINTS, Prints
 from headstart.data.scan import Found
 from headstart.data.spool import Spool
+from headstart.data.stream import Listed, Streamed
 from headstart.data.worker import Task
 from headstart.data.workers import Row, decode_files
 from headstart.files import lock, write_bytes
@@ -44,7 +47,8 @@ BLOCK = 512  # images between two records on disk
 # inode of its file are not those that were noted.
 CHECKED = 512 * 2**20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-COLUMNS = ("aspect", "digest", "reason", "crc")  # of what is known of each image
+# Of what is known of each image.
+COLUMNS = ("aspect", "digest", "reason", "crc", "hashes", "mirrored", "flat")
 WAITING = "waiting for another process that reads these images"
 _SYSTEM_ERROR = re.compile(r"\w+: \[Errno \d+\]")  # a reason that is the system's, not the image's
 
@@ -54,15 +58,39 @@ class PixelCache:
     """Decoded images. Row ``i`` belongs to file ``i`` of the list it was built from.
 
     ``pixels`` (N, 3, S, S) uint8, or (N, C, S, S) uint16 where the channels are no colours (0 …
-    65535 for 0 … 1), memory-mapped; ``aspect`` (N,) float32 width over height; ``digests`` (N,)
-    equal for copies (see ``Decoded``), "" where unreadable; ``reasons`` (N,) why not, "" where
-    readable.
+    65535 for 0 … 1), memory-mapped, or decoded again as they are taken where there is no room for
+    all; ``aspect`` (N,) float32 width over height; ``digests`` (N,) equal for copies (see
+    ``Decoded``), "" where unreadable; ``reasons`` (N,) why not, "" where readable; ``prints`` to
+    find near-copies by.
     """
 
-    pixels: Pixels
+    pixels: Pixels | Streamed
     aspect: npt.NDArray[np.float32]
     digests: tuple[str, ...]
     reasons: tuple[str, ...]
+    prints: Prints = NO_PRINTS
+
+    def take(self, rows: npt.NDArray[np.int64], out: Pixels | None = None) -> Pixels:
+        """The images of some rows (B, C, S, S), perhaps into an array that is there already."""
+        if isinstance(self.pixels, Streamed):
+            return self.pixels.take(rows, out)
+        # "clip" leaves out a copy; callers have looked that the rows are there.
+        return np.take(self.pixels, rows, axis=0, out=out, mode="clip")
+
+    def expect(self, batches: Iterable[npt.NDArray[np.int64]]) -> None:
+        """Rows that will be taken soon, the next first: those that are not kept are read now."""
+        if isinstance(self.pixels, Streamed):
+            self.pixels.expect(batches)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How images are kept: as RGB of 8 bits, or with ``bands`` as so many channels of 16; of their
+    pixels ``budget`` bytes at most.
+    """
+
+    bands: Bands | None = None
+    budget: int | None = None
 
 
 class _AlteredError(Exception):
@@ -75,11 +103,12 @@ def open_cache(
     folder: Path,
     progress: Progress | None = None,
     line: Line | None = None,
-    bands: Bands | None = None,
+    kept: Kept | None = None,
 ) -> PixelCache:
     """The cache of the given files with square images of ``side`` pixels, built where missing.
 
-    RGB of 8 bits, or with ``bands`` so many channels of 16.
+    Where there is no room for all, labelled images are kept first, then the first others. The rest
+    are decoded whenever they are taken; no pixel differs for it.
 
     Files that cannot be read get a row of zeros and a reason; none of them is fatal. Those that the
     system kept from being read (permission, a network disk) are tried again at every opening. A
@@ -88,7 +117,7 @@ def open_cache(
     Raises:
         StudyError: the folder cannot be written, or has no room for the pixels.
     """
-    home = _Home.of(files, side, folder, bands)
+    home = _Home.of(files, side, folder, kept or Kept())
     tell = line or (lambda _: None)
     with home.errors_as_one_line():
         with suppress(FileNotFoundError, _AlteredError):
@@ -98,7 +127,7 @@ def open_cache(
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder / f"{home.path.name}.lock", lambda: tell(WAITING)):
             try:
-                _retry_unread(files, home)
+                _retry_unread(home)
                 return home.read()
             except FileNotFoundError:
                 pass
@@ -106,7 +135,7 @@ def open_cache(
                 tell(f"{home.path}: {why}; the images are read again")
                 home.clear()
             try:
-                _build(files, home, progress)
+                _build(home, progress)
             except OSError as error:
                 if error.errno in NO_ROOM:  # what was taken of it is given back
                     home.clear()
@@ -149,16 +178,30 @@ class _Home:
     """One cache on disk: ``pixels.npy``, and ``done.json`` with all else, written last."""
 
     path: Path
-    files: str
+    files: Sequence[Found]
+    name: str
     """The identity of the files."""
+    places: npt.NDArray[np.int64]
+    """Where in ``pixels.npy`` each image stands, −1 where there is no room for it."""
     shape: tuple[int, int, int, int]
     bands: Bands | None = None
 
     @classmethod
-    def of(cls, files: Sequence[Found], side: int, folder: Path, bands: Bands | None) -> _Home:
-        name = identity(files, bands)
-        shape = (len(files), bands.channels if bands else 3, side, side)
-        return cls(folder / f"{side}px-{name[:16]}", name, shape, bands)
+    def of(cls, files: Sequence[Found], side: int, folder: Path, kept: Kept) -> _Home:
+        name = identity(files, kept.bands)
+        shape = (kept.bands.channels if kept.bands else 3, side, side)
+        one = math.prod(shape) * (2 if kept.bands else 1)
+        most = len(files) if kept.budget is None else kept.budget // one
+        places = _places(files, most)
+        count = int((places >= 0).sum())
+        part = "" if count == len(files) else f"-{count}"
+        path = folder / f"{side}px-{name[:16]}{part}"
+        return cls(path, files, name, places, (count, *shape), kept.bands)
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is room for all images."""
+        return self.shape[0] == len(self.files)
 
     @property
     def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
@@ -194,8 +237,8 @@ class _Home:
                 free = shutil.disk_usage(folder).free / 1e6
                 raise StudyError(
                     f"{folder}: no room for the decoded images: {needed:,.0f} MB are needed, "
-                    f"{free:,.0f} MB are free; make room there, or name another folder with "
-                    "data.cache"
+                    f"{free:,.0f} MB are free; make room there, name another folder with "
+                    "data.cache, or keep fewer with --cache-budget"
                 ) from None
             raise StudyError(
                 f"{folder}: cannot keep the decoded images there: {error.strerror or error}; name "
@@ -216,14 +259,26 @@ class _Home:
             _AlteredError: it was, and something has happened to it since.
         """
         table, state = self._table()
-        pixels = self.mapped("r")
+        mapped = self.mapped("r")
         now = self._state()
-        _compare(pixels, table["crc"], everywhere=state != now)
+        crcs = np.array(table["crc"], np.uint32)
+        _compare(mapped, crcs[self.places >= 0], everywhere=state != now)
         if state != now:  # a copy of the folder, say; the next opening need not read it all again
             with suppress(OSError):
                 self._write_table(table)
         aspect = np.array(table["aspect"], dtype=np.float32)
-        return PixelCache(pixels, aspect, tuple(table["digest"]), tuple(table["reason"]))
+        prints = Prints(
+            np.array(table["hashes"], np.uint64),
+            np.array(table["mirrored"], np.uint64),
+            np.array(table["flat"], np.bool_),
+        )
+        pixels: Pixels | Streamed = mapped
+        if not self.whole:
+            readable = np.array([not reason for reason in table["reason"]], np.bool_)
+            pixels = Streamed(
+                mapped, Listed(self.files, self.places, crcs, readable), self.task(mapped)
+            )
+        return PixelCache(pixels, aspect, tuple(table["digest"]), tuple(table["reason"]), prints)
 
     def mapped(self, mode: Any) -> np.memmap[Any, Any]:
         """The pixels, after a check of the file's size and shape."""
@@ -241,7 +296,7 @@ class _Home:
             raise _AlteredError("pixels.npy was cut off or altered")
         return pixels
 
-    def task(self, pixels: np.memmap[Any, Any]) -> Task:
+    def task(self, pixels: Any) -> Task:
         """What its workers need to know."""
         place = os.path.abspath(self.pixels)
         return Task(place, int(pixels.offset), self.shape[-1], bands=self.bands)
@@ -256,17 +311,19 @@ class _Home:
 
     def _table(self) -> tuple[dict[str, Any], list[int]]:
         head, table = _unsealed(self.done)
-        if table.pop("files") != self.files or len(table["crc"]) != self.shape[0]:
+        if table.pop("files") != self.name or len(table["crc"]) != len(self.files):
             raise _AlteredError("done.json is that of other images")
+        if not set(table).issuperset(COLUMNS):
+            raise _AlteredError("done.json was written by an earlier version")
         if "pixels" not in head:
             raise _AlteredError("done.json was cut off or altered")
         return table, head["pixels"]
 
     def _write_table(self, table: dict[str, Any]) -> None:
-        _write_sealed(self.done, {"files": self.files, **table}, pixels=self._state())
+        _write_sealed(self.done, {"files": self.name, **table}, pixels=self._state())
 
 
-def _compare(pixels: Pixels, crcs: Sequence[int], *, everywhere: bool) -> None:
+def _compare(pixels: Pixels, crcs: npt.NDArray[np.uint32], *, everywhere: bool) -> None:
     count = len(pixels)
     most = count if everywhere else max(1, CHECKED * count // pixels.nbytes)
     start = 0 if most >= count else int(np.random.default_rng().integers(count))
@@ -276,34 +333,64 @@ def _compare(pixels: Pixels, crcs: Sequence[int], *, everywhere: bool) -> None:
             raise _AlteredError(f"the pixels of image {row + 1} of {count} were altered")
 
 
-def _build(files: Sequence[Found], home: _Home, progress: Progress | None) -> None:
+def _places(files: Sequence[Found], most: int) -> npt.NDArray[np.int64]:
+    """The place of each image (N,), at least one: labelled ones first, −1 beyond ``most``.
+
+    Every arm and every judgement reads the labelled ones again and again, the pool once an epoch.
+    """
+    first = np.argsort(np.array([not file.label for file in files]), kind="stable")
+    kept = np.sort(first[: max(1, most)])
+    places = np.full(len(files), -1, np.int64)
+    places[kept] = np.arange(len(kept))
+    return places
+
+
+def _build(home: _Home, progress: Progress | None) -> None:
     home.path.mkdir(exist_ok=True)
     pixels = _open_pixels(home)
     kept = _kept_blocks(home, pixels)
-    rows: list[Row | None] = [None] * len(files)
+    count = len(home.files)
+    rows: list[Row | None] = [None] * count
     for block in kept.values():
         for row in block:
             rows[row.row] = row
     done = sum(len(block) for block in kept.values())
-    spool = Spool(files, home.path)
-    missing = spool.jobs(i for i in range(len(files)) if i // BLOCK not in kept)
     blocks: defaultdict[int, list[Row]] = defaultdict(list)
-    for decoded in decode_files(missing, home.task(pixels)):
-        spool.done(decoded.row)
-        row = _settled(decoded, pixels)
+    missing = (i for i in range(count) if i // BLOCK not in kept)
+    for row in _decoded(home, missing, pixels):
         rows[row.row] = row
         number = row.row // BLOCK
         blocks[number].append(row)
-        if len(blocks[number]) == min(BLOCK, len(files) - number * BLOCK):
+        if len(blocks[number]) == min(BLOCK, count - number * BLOCK):
             whole = {"rows": [asdict(row) for row in blocks.pop(number)]}
             _write_sealed(_block(home, number), whole)
         done += 1
         if progress:
-            progress("reading images", done, len(files))
+            progress("reading images", done, count)
     pixels.flush()
     home.finish([row for row in rows if row is not None])
     for path in home.path.glob("block-*"):
         path.unlink()
+
+
+def _decoded(home: _Home, rows: Iterable[int], pixels: Pixels) -> Iterator[Row]:
+    """Decode images and write the pixels of those that have a place; in any order.
+
+    An unreadable image is black: its worker may have died while it wrote.
+    """
+    spool = Spool(home.files, home.path)
+    jobs = ((row, spool.file(row), int(home.places[row])) for row in rows)
+    try:
+        for row in decode_files(jobs, home.task(pixels)):
+            spool.done(row.row)
+            place = home.places[row.row]
+            if row.reason and place >= 0:
+                pixels[place] = 0
+                yield replace(row, crc=zlib.crc32(bytes(pixels[place].nbytes)))
+            else:
+                yield row
+    finally:
+        spool.clear()
 
 
 def _may_read_now(files: Sequence[Found], cache: PixelCache) -> list[int]:
@@ -315,29 +402,18 @@ def _may_read_now(files: Sequence[Found], cache: PixelCache) -> list[int]:
     ]
 
 
-def _retry_unread(files: Sequence[Found], home: _Home) -> None:
+def _retry_unread(home: _Home) -> None:
     """Read the rows of ``_may_read_now`` once more."""
-    again = _may_read_now(files, home.read())
+    again = _may_read_now(home.files, home.read())
     if not again:
         return
     table, _ = home._table()
     pixels = home.mapped("r+")
-    spool = Spool(files, home.path)
-    for row in decode_files(spool.jobs(again), home.task(pixels)):
-        spool.done(row.row)
-        settled = _settled(row, pixels)
+    for row in _decoded(home, again, pixels):
         for key in COLUMNS:
-            table[key][row.row] = getattr(settled, key)
+            table[key][row.row] = getattr(row, key)
     pixels.flush()
     home._write_table(table)
-
-
-def _settled(row: Row, pixels: Pixels) -> Row:
-    """Set the pixels of an unreadable image to 0: its worker may have died while it wrote."""
-    if not row.reason:
-        return row
-    pixels[row.row] = 0
-    return replace(row, crc=zlib.crc32(bytes(pixels[row.row].nbytes)))
 
 
 def _open_pixels(home: _Home) -> np.memmap[Any, Any]:
@@ -356,14 +432,19 @@ def _open_pixels(home: _Home) -> np.memmap[Any, Any]:
 def _kept_blocks(home: _Home, pixels: Pixels) -> dict[int, list[Row]]:
     """Finished blocks of a build that was stopped, without those whose pixels were lost."""
     kept = {}
-    for number, start in enumerate(range(0, len(pixels), BLOCK)):
+    count = len(home.files)
+    for number, start in enumerate(range(0, count, BLOCK)):
         try:
-            block = [Row(**row) for row in _unsealed(_block(home, number))[1]["rows"]]
+            listed = _unsealed(_block(home, number))[1]["rows"]
         except (FileNotFoundError, _AlteredError):
             continue
-        places = sorted(row.row for row in block)
-        if places == list(range(start, min(start + BLOCK, len(pixels)))) and all(
-            zlib.crc32(pixels[row.row]) == row.crc for row in block
+        if not all(set(row).issuperset(COLUMNS) for row in listed):
+            continue  # of an earlier version
+        block = [Row(**row) for row in listed]
+        places = {row.row: home.places[row.row] for row in block}
+        if sorted(places) == list(range(start, min(start + BLOCK, count))) and all(
+            place < 0 or zlib.crc32(pixels[place]) == row.crc
+            for row, place in zip(block, places.values(), strict=True)
         ):
             kept[number] = block
     return kept

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from headstart.config import Data
 from headstart.data.bands import ENDINGS, TOP, Bands
 from headstart.data.decode import EXTENSIONS, Pixels
+from headstart.data.prints import SHOWN
+from headstart.data.stream import Streamed
 from headstart.types import Floats, Ints
 
-SHOWN = (1, 99)  # percentiles that are drawn black and white
 _BLOCK = 64  # images read at a time
 
 
@@ -36,7 +36,7 @@ def endings_of(bands: Bands | None) -> frozenset[str]:
     return ENDINGS if bands else EXTENSIONS
 
 
-def normalisation(pixels: Pixels, rows: Ints) -> Normalisation:
+def normalisation(pixels: Pixels | Streamed, rows: Ints) -> Normalisation:
     """Over all pixels of some rows of a cache (N, C, S, S) of 16 bits."""
     channels = pixels.shape[1]
     total, squares, count = np.zeros(channels), np.zeros(channels), 0
@@ -61,25 +61,3 @@ def shown(photos: Floats) -> Floats:
     low, high = np.percentile(first, SHOWN, axis=(-2, -1), keepdims=True)
     grey = np.clip((first - low) / np.maximum(high - low, 1e-12), 0, 1)
     return np.repeat(grey[..., None, :, :], 3, axis=-3).astype(np.float32)
-
-
-class Grey:
-    """Images of a cache as 8-bit grey pictures (N, 3, S, S), to find near-copies by.
-
-    The mean over an image's channels, from its own 1st percentile to its 99th: one scale for all
-    images would leave dim ones flat, and flat ones are alike. An image of one value keeps it.
-    """
-
-    def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, part: slice) -> npt.NDArray[np.uint8]:
-        mean = self.pixels[part].mean(axis=1, dtype=np.float32)
-        low, high = np.percentile(mean, SHOWN, axis=(1, 2), keepdims=True)
-        constant = high - low < 1
-        low, high = np.where(constant, 0, low), np.where(constant, TOP, high)
-        grey = np.rint(np.clip((mean - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-        return np.repeat(grey[:, None], 3, axis=1)

@@ -7,23 +7,25 @@ different photos with one layout (a shirt on the same table) for copies of each 
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from headstart.data.cache import PixelCache, Progress, allocate
-from headstart.data.channels import Grey
-from headstart.data.hamming import Hashes, near_hashes
+from headstart.config import StudyError
+from headstart.data.cache import PixelCache, Progress
+from headstart.data.hamming import near_hashes
+from headstart.data.prints import THUMB, thumbnails
 from headstart.types import Doubles, Floats, Ints
 
 Bools = npt.NDArray[np.bool_]
 Thumbs = npt.NDArray[np.uint8]
 
-THUMB = 32  # side of the thumbnails that are hashed and compared
 REVIEW_DISTANCE = 10  # bits; pairs up to here are listed for review, and nothing is removed
 # Measured on 5,756 clothing photos (16.6 million pairs): different photos with hashes at most 6
 # apart correlate up to 0.953, copies (JPEG quality 20, a third of the size, mirrored) from 0.970.
@@ -32,13 +34,11 @@ FINE_SIDE = 32  # cached images below it show less, and look-alikes correlate up
 SAME_CORRELATION_COARSE = 0.985
 REVIEW_CORRELATION = 0.9
 SAME_COLOUR = 32.0  # mean colours of copies differ by less; brightness + 10 % moves them by 19
-FLAT = 1.0  # grey levels; a thumbnail with less deviation has no structure to compare
 SAME_FLAT = 1.0  # mean absolute difference of two flat thumbnails that count as the same
 MOST = 100  # candidates of one image that are compared, nearest first
 
 _BLOCK = 256  # images read at a time
 _PAIRS = 256  # pairs of thumbnails compared at a time: as many as a processor's cache holds
-_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,91 +69,52 @@ _NONE = np.empty(0, np.int64)
 NO_PAIRS = Pairs(_NONE, _NONE, _NONE, np.empty(0), np.empty(0, np.bool_), np.empty(0, np.bool_))
 
 
-@dataclass(frozen=True)
-class Fingerprints:
-    """What is kept of N images: enough to find copies without their pixels.
+class _Thumbnails:
+    """Thumbnails of the rows that are asked for, each made once, in an unnamed file in ``folder``.
 
-    ``hashes`` and ``mirrored`` (N,) of the image and of its mirror image; ``flat`` (N,) where there
-    is nothing to hash; ``thumbs`` (N, 3, 32, 32) uint8, memory-mapped.
+    Only candidates are ever asked for, so of a million images few are read again, and few lie in
+    the file: the rest of it are holes.
     """
 
-    hashes: Hashes
-    mirrored: Hashes
-    flat: Bools
-    thumbs: Thumbs
+    def __init__(self, cache: PixelCache, folder: Path | None) -> None:
+        self._cache, self._folder = cache, folder
+        self._made = np.zeros(len(cache.aspect), np.bool_)
 
+    def __getitem__(self, rows: Ints) -> Thumbs:
+        """(P, 3, 32, 32).
 
-class Squares(Protocol):
-    """Images (N, 3, S, S) uint8 that are read some at a time."""
+        Raises:
+            StudyError: the disk has no room for them.
+        """
+        self.make(rows)
+        return np.asarray(self._stored[1][rows])
 
-    def __len__(self) -> int: ...
+    def make(self, rows: Ints) -> None:
+        """Have them all, read together."""
+        missing = np.unique(rows[~self._made[rows]])
+        for start in range(0, len(missing), _BLOCK):
+            part = missing[start : start + _BLOCK]
+            try:
+                self._write(part, thumbnails(self._cache.take(part)))
+            except OSError as error:
+                raise StudyError(f"{self._folder}: {error.strerror or error}") from None
 
-    def __getitem__(self, part: slice) -> npt.NDArray[np.uint8]: ...
+    def _write(self, rows: Ints, thumbs: Thumbs) -> None:
+        """By the file and not by its mapping, where a full disk would end the process."""
+        file = self._stored[0]
+        for row, thumb in zip(rows.tolist(), thumbs, strict=True):
+            file.seek(row * thumb.nbytes)
+            file.write(thumb.tobytes())
+        self._made[rows] = True
 
-
-def fingerprints(
-    pixels: Squares, folder: Path | None = None, progress: Progress | None = None
-) -> Fingerprints:
-    """Hash images (N, 3, S, S) uint8, and keep thumbnails in an unnamed file in ``folder``.
-
-    The hash is the DCT hash of Zauner (2010) on the 32×32 grey image: which of the 8×8 lowest
-    coefficients lie above their median. The images are squares already, so the picture's aspect
-    ratio plays no part: a copy squashed to a square is still a copy.
-    """
-    count = len(pixels)
-    hashes, mirrored = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
-    flat = np.zeros(count, np.bool_)
-    thumbs = _thumbs_on_disk(count, folder)
-    for start in range(0, count, _BLOCK):
-        part = slice(start, min(start + _BLOCK, count))
-        small = _shrunk(np.asarray(pixels[part]))
-        thumbs[part] = np.clip(small + 0.5, 0, 255).astype(np.uint8)
-        flat[part] = small.std(axis=(2, 3)).max(axis=1) < FLAT
-        hashes[part], mirrored[part] = _hashed(np.einsum("c,bcij->bij", _GREY, small))
-        if progress:
-            progress("looking for copies", part.stop, count)
-    return Fingerprints(hashes, mirrored, flat, thumbs)
-
-
-def _thumbs_on_disk(count: int, folder: Path | None) -> Thumbs:
-    shape = (count, 3, THUMB, THUMB)
-    if not count:
-        return np.zeros(shape, np.uint8)
-    with tempfile.TemporaryFile(dir=folder) as file:  # the mapping outlives the open file
-        allocate(file.fileno(), int(np.prod(shape)))
-        return np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
-
-
-def _shrunk(pixels: npt.NDArray[np.uint8]) -> Floats:
-    """(B, 3, S, S) to (B, 3, 32, 32) by the mean over each cell's area."""
-    area = _area(pixels.shape[-1])
-    small: Floats = area @ pixels.astype(np.float32) @ area.T
-    return small
-
-
-def _area(side: int) -> Floats:
-    """(32, S): how much of each pixel lies in each cell, rows summing to 1."""
-    cells, edges = np.arange(THUMB + 1) / THUMB, np.arange(side + 1) / side
-    low = np.maximum(cells[:-1, None], edges[None, :-1])
-    high = np.minimum(cells[1:, None], edges[None, 1:])
-    shares: Floats = (np.clip(high - low, 0, None) * THUMB).astype(np.float32)
-    return shares
-
-
-def _hashed(grey: Floats) -> tuple[Hashes, Hashes]:
-    """Hashes of (B, 32, 32) and of its mirror image, whose odd coefficients change their sign."""
-    place = np.arange(THUMB)
-    angle = np.pi * (2 * place + 1) * np.arange(8)[:, None] / (2 * THUMB)
-    basis = np.asarray(np.cos(angle), dtype=np.float32)
-    coefficients = np.asarray(basis @ grey @ basis.T, dtype=np.float32)
-    sign = np.where(np.arange(8) % 2, -1, 1).astype(np.float32)
-    return _bits(coefficients), _bits(coefficients * sign)
-
-
-def _bits(coefficients: Floats) -> Hashes:
-    flat = coefficients.reshape(len(coefficients), 64)
-    above = flat > np.median(flat, axis=1, keepdims=True)
-    return np.packbits(above, axis=1).view(np.uint64)[:, 0]
+    @cached_property
+    def _stored(self) -> tuple[IO[bytes], Thumbs]:
+        """The file, and its content (N, 3, 32, 32)."""
+        shape = (len(self._made), 3, THUMB, THUMB)
+        file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed with us
+        weakref.finalize(self, file.close)
+        file.truncate(int(np.prod(shape, dtype=np.int64)))
+        return file, np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
 
 
 # --- pairs of images ---------------------------------------------------------------------------
@@ -173,12 +134,10 @@ class NearCopies:
         folder: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self.distance = distance
+        self.distance, self.progress = distance, progress
         fine = cache.pixels.shape[-1] >= FINE_SIDE
         self.correlation = SAME_CORRELATION if fine else SAME_CORRELATION_COARSE
-        bands = cache.pixels.dtype != np.uint8
-        squares: Any = Grey(cache.pixels) if bands else cache.pixels
-        self.prints = fingerprints(squares, folder, progress)
+        self.prints, self.thumbs = cache.prints, _Thumbnails(cache, folder)
 
     def pairs(self, a: Sequence[int], b: Sequence[int] | None = None) -> Pairs:
         """Copies, and pairs to look at, between two sets of rows, or within one.
@@ -195,6 +154,8 @@ class NearCopies:
             hashes = (self.prints.mirrored if mirrored else self.prints.hashes)[rows]
             reach = max(self.distance, REVIEW_DISTANCE)
             for i, j, bits in near_hashes(hashes, self.prints.hashes[others], reach, MOST):
+                if self.progress and len(i):
+                    self.progress("looking for copies", int(i[-1]) + 1, len(rows))
                 kept = rows[i] != others[j]  # within one set every image meets itself
                 pairs = (rows[i][kept], others[j][kept], bits[kept])
                 parts.append(self._confirmed(pairs, mirrored=mirrored))
@@ -223,7 +184,7 @@ class NearCopies:
 
     def _centred(self, rows: Ints, *, mirrored: bool = False) -> tuple[Floats, Floats]:
         """Thumbnails around each channel's mean (P, 3072), and the means (P, 3)."""
-        thumbs = self.prints.thumbs[rows]
+        thumbs = self.thumbs[rows]
         values = (thumbs[..., ::-1] if mirrored else thumbs).astype(np.float32)
         values = values.reshape(len(rows), 3, -1)
         means = values.mean(axis=2)
@@ -236,6 +197,7 @@ class NearCopies:
         first: dict[tuple[int, ...], int] = {}
         pairs: list[tuple[int, int]] = []
         base = others[flat[others]].tolist()
+        self.thumbs.make(np.concatenate([rows[flat[rows]], others[flat[others]]]))
         if not within:
             for row in reversed(base):
                 first[self._colour(row)] = row
@@ -253,11 +215,14 @@ class NearCopies:
         return made.take(alike)
 
     def _colour(self, row: int) -> tuple[int, ...]:
-        return tuple(np.rint(self.prints.thumbs[row].mean((1, 2))).astype(int).tolist())
+        return tuple(np.rint(self._thumb(row).mean((1, 2))).astype(int).tolist())
 
     def _flat_difference(self, a: int, b: int) -> float:
-        x, y = self.prints.thumbs[a].astype(np.float32), self.prints.thumbs[b].astype(np.float32)
-        return float(np.abs(x - y).mean())
+        return float(np.abs(self._thumb(a) - self._thumb(b)).mean())
+
+    def _thumb(self, row: int) -> Floats:
+        thumb: Floats = self.thumbs[np.array([row])][0].astype(np.float32)
+        return thumb
 
 
 def _around(colour: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

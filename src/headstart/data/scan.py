@@ -14,20 +14,27 @@ __all__ = ["Found", "find_labeled", "find_unlabeled"]
 
 
 def find_unlabeled(
-    path: Path, exclude: Path | None = None, endings: frozenset[str] = EXTENSIONS
+    path: Path,
+    exclude: Path | None = None,
+    endings: frozenset[str] = EXTENSIONS,
+    copies: Path | None = None,
 ) -> list[Found]:
     """The pool: all images at a location, such as a folder in any nesting.
 
-    ``endings`` are those of the names of image files.
+    ``endings`` are those of the names of image files, ``copies`` is where copies of files go that
+    lie elsewhere.
 
     Raises:
         StudyError: nothing there, saying what was seen.
     """
-    return _images(Place(path, labeled=False, exclude=exclude, endings=endings))
+    return _images(Place(path, False, exclude, endings, copies))
 
 
 def find_labeled(
-    path: Path, exclude: Path | None = None, endings: frozenset[str] = EXTENSIONS
+    path: Path,
+    exclude: Path | None = None,
+    endings: frozenset[str] = EXTENSIONS,
+    copies: Path | None = None,
 ) -> list[Found]:
     """All images with a class at a location, such as class folders, with or without splits.
 
@@ -35,7 +42,7 @@ def find_labeled(
         StudyError: nothing there, an image without a class, fewer than two classes, or a split for
             some images only.
     """
-    place = Place(path, labeled=True, exclude=exclude, endings=endings)
+    place = Place(path, True, exclude, endings, copies)
     found = _images(place)
     if len({f.label for f in found}) < 2:
         raise StudyError(f"{place}: needs at least two classes, found only '{found[0].label}'")

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from headstart.data.bands import Bands, decode_bands
 from headstart.data.decode import NO_MEMORY, Decoded, decode
+from headstart.data.prints import prints
 
 SECONDS = 20.0  # for one file; a photo of 24 million pixels takes about 0.2 s
 MEMORY = 1536 * 2**20  # bytes of address space; a picture of 100 million pixels needs up to 1.1 GB
@@ -30,9 +31,9 @@ READY = {"ready": True}
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to know: row ``i`` (C, side, side) of ``pixels`` lies ``i`` rows behind
-    byte ``start``; a file may take ``seconds``, the process ``memory`` bytes. ``bands`` where the
-    channels are no colours.
+    """What a worker needs to know: place ``i`` (C, side, side) of ``pixels`` lies ``i`` images
+    behind byte ``start``; a file may take ``seconds``, the process ``memory`` bytes. ``bands``
+    where the channels are no colours.
     """
 
     pixels: str
@@ -59,18 +60,18 @@ class Task:
 
 
 def work(task: Task, jobs: Iterable[bytes], answers: BinaryIO) -> None:
-    """Do every job, a line ``[row, path]``, and answer each with one line.
+    """Do every job, a line ``[row, path, place]``, and answer each with one line.
 
-    An answer is ``{row, aspect, digest, reason, crc}``, or ``{errno}`` where the pixels could not
-    be written.
+    An answer is a ``workers.Row``, or ``{errno}`` where the pixels could not be written. They are
+    not to be written where the place is −1.
     """
     file = os.open(task.pixels, os.O_WRONLY)
     for line in jobs:
-        row, path = json.loads(line)
+        row, path, place = json.loads(line)
         # Should the parent be gone, nobody else ends a decoder that hangs.
         signal.alarm(int(2 * task.seconds) + 1)
         try:
-            answer = _record(task.decode(Path(path)), row, task, file)
+            answer = {"row": row, **_record(task.decode(Path(path)), place, task, file)}
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         except OSError as error:
@@ -79,19 +80,25 @@ def work(task: Task, jobs: Iterable[bytes], answers: BinaryIO) -> None:
         say(answers, answer)
 
 
-def _record(decoded: Decoded | str, row: int, task: Task, file: int) -> dict[str, Any]:
+def _record(decoded: Decoded | str, place: int, task: Task, file: int) -> dict[str, Any]:
     if decoded == NO_MEMORY:
         raise MemoryError
     if isinstance(decoded, str):
-        return {"row": row, "aspect": 1.0, "digest": "", "reason": decoded, "crc": 0}
+        return {"reason": decoded}
     pixels = decoded.pixels.tobytes()
-    place = task.start + row * len(pixels)
-    written = 0
+    written = 0 if place >= 0 else len(pixels)
     while written < len(pixels):
-        written += os.pwrite(file, pixels[written:], place + written)
-    aspect = decoded.width / decoded.height
-    crc = zlib.crc32(pixels)
-    return {"row": row, "aspect": aspect, "digest": decoded.digest, "reason": "", "crc": crc}
+        start = task.start + place * len(pixels)
+        written += os.pwrite(file, pixels[written:], start + written)
+    found = prints(decoded.pixels[None])
+    return {
+        "aspect": decoded.width / decoded.height,
+        "digest": decoded.digest,
+        "crc": zlib.crc32(pixels),
+        "hashes": int(found.hashes[0]),
+        "mirrored": int(found.mirrored[0]),
+        "flat": bool(found.flat[0]),
+    }
 
 
 def say(answers: BinaryIO, value: dict[str, Any]) -> None:

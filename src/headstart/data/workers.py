@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
 
+from headstart import ranks
 from headstart.config import StudyError
 from headstart.cores import usable_cores
 from headstart.data.worker import OUT_OF_MEMORY, Task
@@ -29,17 +30,22 @@ from headstart.data.worker import OUT_OF_MEMORY, Task
 # -P: nothing is imported from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "headstart.data.worker")
 START_SECONDS = 120.0  # for Python itself and its imports, perhaps from a slow network disk
-AHEAD = 64  # most files that a worker holds, so that it need not wait for the next
+AHEAD = 256  # most files that a worker holds, so that it need not wait for the next
 AHEAD_BYTES = 40_000  # one more line, of at most 25 kB, and a pipe is full: writing never waits
 PER_WORKER = 32  # files that are worth starting one more process
 _POLL_SECONDS = 1.0  # seconds between two checks for workers that are late
 
 
+Job = tuple[int, str, int]
+"""An image's row in its list, the path of its file, and the place where its pixels go, or −1."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """The result for one file: its ``row`` in the pixels, or the ``reason`` why it has none.
+    """The result for one file, the image ``row`` of its list, or the ``reason`` why there is none.
 
-    ``crc`` is the CRC-32 of the pixels as they were written; 0 where unreadable.
+    ``crc`` is the CRC-32 of the pixels as they were written; 0 where unreadable. ``hashes``,
+    ``mirrored`` and ``flat`` as in ``Prints``.
     """
 
     row: int
@@ -47,12 +53,15 @@ class Row:
     digest: str = ""
     reason: str = ""
     crc: int = 0
+    hashes: int = 0
+    mirrored: int = 0
+    flat: bool = True
 
 
 def decode_files(
-    files: Iterable[tuple[int, str]], task: Task, command: Sequence[str] = COMMAND
+    files: Iterable[Job], task: Task, command: Sequence[str] = COMMAND
 ) -> Iterator[Row]:
-    """Decode files, given as (row, path), and write their pixels; one ``Row`` each, in any order.
+    """Decode files and write their pixels; one ``Row`` each, in any order.
 
     A file that crashes a worker is tried once more, so that a crash with another cause (say,
     another program took all memory) does not count.
@@ -68,18 +77,48 @@ def decode_files(
         workers.stop()
 
 
+class Decoding:
+    """Workers that decode what they are asked for, for as long as they are kept.
+
+    They decode while the caller does something else, up to what each holds; whoever asks for
+    ``rows`` gives them more.
+    """
+
+    def __init__(self, task: Task, command: Sequence[str] = COMMAND) -> None:
+        self._workers = _Workers(_Waiting(()), task, command)
+        self._count = max(1, usable_cores() // ranks.on_this_machine())
+
+    def ask(self, job: Job) -> None:
+        """Have a file decoded."""
+        self._workers.waiting.add(job)
+
+    def rows(self, seconds: float) -> Iterator[Row]:
+        """What was decoded by now; where there is nothing, wait for so long at most."""
+        self._workers.start(self._count)
+        self._workers.give()
+        yield from self._workers.look(seconds)
+
+    def close(self) -> None:
+        """End all of it."""
+        self._workers.stop()
+
+
 class _Waiting:
     """Files that no worker holds: those handed back first, then the rest of the list."""
 
-    def __init__(self, files: Iterable[tuple[int, str]]) -> None:
+    def __init__(self, files: Iterable[Job]) -> None:
         self._files = iter(files)
-        self._back: deque[tuple[int, str]] = deque()
+        self._back: deque[Job] = deque()
 
-    def take(self) -> tuple[int, str] | None:
+    def take(self) -> Job | None:
         """The next file, None where there is none."""
         return self._back.popleft() if self._back else next(self._files, None)
 
-    def give_back(self, files: Sequence[tuple[int, str]]) -> None:
+    def add(self, file: Job) -> None:
+        """A file to be taken last."""
+        self._back.append(file)
+
+    def give_back(self, files: Sequence[Job]) -> None:
         """Files to be taken next, in their order."""
         self._back.extendleft(reversed(files))
 
@@ -89,9 +128,8 @@ class _Waiting:
         return min(most, len(self._back))
 
 
-def _line_bytes(job: tuple[int, str]) -> int:
-    """At least as many bytes as a job has as a line of ASCII."""
-    return 6 * len(job[1]) + 30
+def _line(job: Job) -> bytes:
+    return json.dumps(job).encode() + b"\n"
 
 
 class _Worker:
@@ -114,7 +152,7 @@ class _Worker:
         assert self.process.stdin
         assert self.process.stdout
         self.jobs, self.answers = self.process.stdin, self.process.stdout
-        self.todo: deque[tuple[int, str]] = deque()
+        self.todo: deque[Job] = deque()
         self.since = time.monotonic()
         self.ahead = 4
         self.ready = False
@@ -131,11 +169,11 @@ class _Worker:
             self.since = time.monotonic()
             self.ahead = min(2 * self.ahead, AHEAD)
         lines = b""
-        held = sum(map(_line_bytes, self.todo))
+        held = sum(len(_line(job)) for job in self.todo)
         while len(self.todo) < self.ahead and held < AHEAD_BYTES and (job := waiting.take()):
             self.todo.append(job)
-            held += _line_bytes(job)
-            lines += json.dumps(job).encode() + b"\n"
+            held += len(line := _line(job))
+            lines += line
         with suppress(BrokenPipeError):  # it is dead; the end of its answers will say so
             self.jobs.write(lines)
 
@@ -173,16 +211,29 @@ class _Workers:
         self.crashed: set[int] = set()
         self.workers: list[_Worker] = []
         self.selector = selectors.DefaultSelector()
+        self.last_look = time.monotonic()
 
     def run(self) -> Iterator[Row]:
         """All rows, as they come."""
-        for _ in range(-(-self.waiting.count_up_to(PER_WORKER * usable_cores()) // PER_WORKER)):
-            self._start_worker()
-        last_look = time.monotonic()
+        self.start(-(-self.waiting.count_up_to(PER_WORKER * usable_cores()) // PER_WORKER))
         while any(worker.todo for worker in self.workers):
-            for key, _ in self.selector.select(_POLL_SECONDS):
-                yield from self._take_answers(key.data)
-            last_look = self._stop_late_workers(last_look)
+            yield from self.look(_POLL_SECONDS)
+
+    def start(self, count: int) -> None:
+        """Have so many workers, or more."""
+        while len(self.workers) < count:
+            self._start_worker()
+
+    def give(self) -> None:
+        """Hand waiting files to the workers that hold few."""
+        for worker in self.workers:
+            worker.give(self.waiting)
+
+    def look(self, seconds: float) -> Iterator[Row]:
+        """The rows that have come; where there are none, wait for so long at most."""
+        for key, _ in self.selector.select(seconds):
+            yield from self._take_answers(key.data)
+        self._stop_late_workers()
 
     def stop(self) -> None:
         """End all workers; nothing is left behind."""
@@ -246,17 +297,18 @@ class _Workers:
             return f"needs more than {self.task.memory >> 20} MB to decode"
         return f"the decoder ended the process (status {status})"
 
-    def _stop_late_workers(self, last_look: float) -> float:
+    def _stop_late_workers(self) -> None:
         """Kill workers that take too long; ``_replace_worker`` deals with the rest."""
         now = time.monotonic()
-        lost = now - last_look - _POLL_SECONDS  # this process itself was stopped, or busy elsewhere
+        # This process itself was stopped, or busy elsewhere.
+        lost = now - self.last_look - _POLL_SECONDS
+        self.last_look = now
         for worker in self.workers:
             worker.since += lost if lost > _POLL_SECONDS else 0.0
             most = self.task.seconds if worker.ready else START_SECONDS
             if (worker.todo or not worker.ready) and now - worker.since > most:
                 worker.late = True
                 worker.process.kill()
-        return now
 
 
 def _cannot_start(why: str) -> StudyError:

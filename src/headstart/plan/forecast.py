@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.config import Study
 from headstart.cost import makespan
-from headstart.data.near import THUMB
+from headstart.data.prints import THUMB
 from headstart.plan.networks import Counted, count
 from headstart.plan.rates import LINK, Rates
 from headstart.plan.work import Sizes, Work, near_searches, work_of

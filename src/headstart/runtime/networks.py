@@ -112,6 +112,7 @@ def outputs(
     done = 0
     while done < len(images):
         part = np.arange(done, min(done + batch, len(images)))
+        images.expect([part, np.arange(part[-1] + 1, min(part[-1] + 1 + batch, len(images)))])
         answer = _answer(ask or network, images, part)
         if answer is None:
             batch = len(part) // 2

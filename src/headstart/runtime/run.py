@@ -84,6 +84,9 @@ class Dataset:
     engine: Engine
     bands: Bands | None = None
     """What the study says of channels that are no colours; None for colour photographs."""
+    shards: Ints | None = None
+    """The shard (N,) that each row of the cache lies in where some lie in shards elsewhere, −1 for
+    the others."""
 
     @cached_property
     def normalisation(self) -> Normalisation:
@@ -106,6 +109,10 @@ class Dataset:
     def pool(self, train_joins: bool) -> Ints:
         """Positions of the images to pretrain on; never validation or test."""
         return self.index.where(*pool_parts(train_joins))
+
+    def shards_of(self, positions: Ints) -> Ints | None:
+        """The shard of each image (n,), −1 of one in none; None where no shards lie elsewhere."""
+        return None if self.shards is None else self.shards[self.index.rows[positions]]
 
     def budget(self, cell: Cell) -> LabelBudget:
         """The labelled images that a cell may learn and tune on."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from headstart.config import StudyError
 from headstart.data.batches import Images
-from headstart.data.cache import open_cache
+from headstart.data.cache import Kept, open_cache
 from headstart.data.sources.base import Found, printable
 from headstart.files import write_bytes
 from headstart.methods.supervised import Supervised
@@ -242,7 +242,7 @@ def _decoded(
         home = Path(tempfile.mkdtemp(prefix=".predict-", dir=run.folder))
         try:
             block, line = files[begin : begin + BLOCK], run.tell.line
-            cache = open_cache(block, side, home, line=line, bands=data.bands)
+            cache = open_cache(block, side, home, line=line, kept=Kept(data.bands))
             rows = np.array([i for i, why in enumerate(cache.reasons) if not why], dtype=np.int64)
             engine = run.engine
             yield (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import os
 from collections import defaultdict
 from dataclasses import replace
@@ -14,7 +13,6 @@ from PIL import Image, ImageOps
 
 import tiny_study
 from headstart.config import StudyError
-from headstart.data import near
 from headstart.data.synthetic import BagsSpec, generate
 from headstart.reporting.sentences.images import leaks
 from headstart.runtime.run import Dataset, Run, Silence
@@ -288,12 +286,3 @@ def test_a_cache_that_was_altered_is_told_of(images: Path) -> None:
     index(replace(run, tell=Listener()))
     assert len(said) == 1
     assert said[0].endswith("were altered; the images are read again")
-
-
-def test_no_room_for_thumbnails_is_one_line(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(near, "allocate", full)
-    with pytest.raises(StudyError, match="No space left on device"):
-        opened(images)

@@ -19,6 +19,7 @@ SOURCES: Registry[type[Source]] = Registry(
         "parquet": "headstart.data.sources.parquet:Parquet",
         "saved": "headstart.data.sources.saved:Saved",
         "shards": "headstart.data.sources.shards:Shards",
+        "remote": "headstart.data.sources.remote:Remote",
         "hub": "headstart.data.sources.hub:Hub",
         "torchvision": "headstart.data.sources.torch_vision:TorchVision",
     },

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from headstart.config import StudyError
 from headstart.data.sources.base import Found, Place, printable
@@ -87,10 +87,9 @@ def _members(place: Place) -> dict[str, Member]:
             f"{place}: a compressed tar has to be read from its start for every image; unpack it, "
             "or make a .zip or a plain .tar of it"
         )
-    listed = _zipped if place.path.suffix.lower() == ".zip" else tarred
     members: dict[str, Member] = {}
     try:
-        for member in listed(place.path):
+        for member in _listed(place.path):
             if not _wanted(member.name, place.endings):
                 continue
             if ".." in PurePosixPath(member.name).parts or member.name.startswith("/"):
@@ -111,6 +110,13 @@ def _wanted(name: str, endings: Container[str]) -> bool:
     return not hidden and path.suffix.lower() in endings
 
 
+def _listed(path: Path) -> Iterator[Member]:
+    if path.suffix.lower() == ".zip":
+        yield from _zipped(path)
+    else:
+        yield from tarred(partial(opened, path), os.stat(path).st_mtime_ns)
+
+
 def _zipped(path: Path) -> Iterator[Member]:
     """The files of a zip, which stays open for as long as one of them may be read."""
     archive = zipfile.ZipFile(path)
@@ -128,20 +134,27 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return archive.read(info)
 
 
-def tarred(path: Path) -> Iterator[Member]:
-    """The files of a tar; only where each lies is kept."""
-    changed = os.stat(path).st_mtime_ns
-    with tarfile.open(path, "r:") as archive:
+def opened(path: Path) -> BinaryIO:
+    """A file, to be read."""
+    return path.open("rb")
+
+
+def tarred(reader: Callable[[], BinaryIO], changed: int) -> Iterator[Member]:
+    """The files of a tar, which is opened anew for each; only where each lies is kept.
+
+    ``changed`` is a number that changes when the tar does.
+    """
+    with reader() as file, tarfile.open(fileobj=file, mode="r:") as archive:
         for info in archive:
             if info.isreg() and not info.issparse():
                 name = info.name.removeprefix("./")
-                read = partial(_cut_out, path, info.offset_data, info.size)
+                read = partial(_cut_out, reader, info.offset_data, info.size)
                 yield Member(name, info.size, changed + info.offset_data, read)
 
 
-def _cut_out(path: Path, start: int, size: int) -> bytes:
+def _cut_out(reader: Callable[[], BinaryIO], start: int, size: int) -> bytes:
     _check_size(size)
-    with path.open("rb") as file:
+    with reader() as file:
         file.seek(start)
         return file.read(size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import ClassVar, Protocol
 
 from headstart.data.decode import EXTENSIONS
 
+ADDRESS = re.compile(r"^([a-z][a-z0-9+]+):/+")
+"""How the address of something elsewhere begins, as a path that has lost slashes."""
 SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation"}
 SPLIT_NAMES |= {"valid": "validation", "training": "train", "test": "test", "testing": "test"}
 
@@ -24,6 +27,8 @@ class Place:
     """The run's folder: what lies in it is no data."""
     endings: frozenset[str] = EXTENSIONS
     """Of the names of image files, in lower case with the dot."""
+    copies: Path | None = None
+    """A folder for copies of files that lie elsewhere; the system's for passing files without."""
 
     @property
     def flag(self) -> str:
@@ -39,7 +44,7 @@ class Place:
         return f"{'labeled' if self.labeled else 'unlabeled'}/{printable(name)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Found:
     """A file that may be an image, or the content of one.
 
@@ -58,6 +63,8 @@ class Found:
     """Gives the content of an image that has no file of its own, such as one in an archive."""
     stamp: tuple[int, int] | None = None
     """For one without a file: two numbers that change when the content does, cheap to have."""
+    shard: str = ""
+    """A file of images that should be read together, such as a shard far away; "" for none."""
     reader: str = ""
     """The package and version of the source that reads it; "" of ours. Not for sources to set."""
 

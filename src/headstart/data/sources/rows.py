@@ -26,6 +26,7 @@ class Row:
     read: Callable[[], bytes] | None = None
     """Gives the content where the list holds it; otherwise ``path`` is a file."""
     stamp: tuple[int, int] | None = None
+    shard: str = ""
 
     @classmethod
     def of(
@@ -37,7 +38,7 @@ class Row:
     ) -> Row:
         """A row of the values in the columns that the list has."""
         path, label, split, group = (known.get(name, "") for name in COLUMNS)
-        return cls(at, path, label, split, group, read, stamp)
+        return cls(at, path, label, split, group, read, stamp, known.get("shard", ""))
 
 
 def check_columns(place: Place, names: Sequence[str], at: str = "", *, paths: bool = True) -> None:
@@ -97,7 +98,7 @@ def _found(place: Place, row: Row) -> Found:
     name = _name(place, row)
     above = place.path.parent if row.read is None else place.path
     path = str(above / (row.path if row.read is None else printable(name)))
-    return Found(place.id(name), path, label, split, row.group, row.read, row.stamp)
+    return Found(place.id(name), path, label, split, row.group, row.read, row.stamp, row.shard)
 
 
 def _name(place: Place, row: Row) -> str:

@@ -7,14 +7,15 @@ import json
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from headstart.config import StudyError
-from headstart.data.sources.archive import Member, tarred
-from headstart.data.sources.base import Found, Place, printable
+from headstart.data.sources.archive import Member, opened, tarred
+from headstart.data.sources.base import ADDRESS, Found, Place, printable
 from headstart.data.sources.rows import Row, found_in
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -23,11 +24,23 @@ _MOST = 100_000  # shards
 _LABELS = (".txt", ".cls", ".json")  # the last counts
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One tar file, wherever it lies."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+    changed: Callable[[], int]
+    """A number that changes when its content does."""
+    far: str = ""
+    """Its address where that is not on this machine."""
+
+
 @dataclass
 class _Sample:
     """The files of one key."""
 
-    shard: Path
+    shard: Shard
     key: str
     image: Member | None = None
     labels: dict[str, Member] = field(default_factory=dict)
@@ -44,7 +57,8 @@ class Shards:
 
     def accepts(self, path: Path) -> bool:
         """A path that ends in ``.tar`` with a range of numbers in braces in its name."""
-        return path.suffix.lower() == ".tar" and bool(_BRACES.search(path.name))
+        here = not ADDRESS.match(str(path))
+        return here and path.suffix.lower() == ".tar" and bool(_BRACES.search(path.name))
 
     def images(self, place: Place) -> list[Found]:
         """All images, sorted by key; a key that several shards have is told apart by the shard.
@@ -53,12 +67,8 @@ class Shards:
             StudyError: a shard that is missing or damaged, no image, a label that cannot be read,
                 or rows as of ``found_in``.
         """
-        shards = _expanded(place)
-        samples = [sample for shard in shards for sample in _samples(place, shard)]
-        keys = Counter(sample.key for sample in samples)
-        alone = max(keys.values(), default=1) == 1
-        rows = [_row(place, sample, alone=alone) for sample in samples]
-        return sorted(found_in(place, rows), key=lambda one: one.id)
+        paths = [place.path.with_name(name) for name in expanded(place)]
+        return listed(place, [_here(path) for path in paths])
 
     def example(self, files: Sequence[Found], folder: Path) -> Path:
         """Two shards, with labels as JSON."""
@@ -79,8 +89,21 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(info, io.BytesIO(content))
 
 
-def _expanded(place: Place) -> list[Path]:
-    """The shards of a pattern; numbers have the width of the first one."""
+def listed(place: Place, shards: Sequence[Shard]) -> list[Found]:
+    """The images of all shards, sorted by key."""
+    samples = [sample for shard in shards for sample in _samples(place, shard)]
+    keys = Counter(sample.key for sample in samples)
+    alone = max(keys.values(), default=1) == 1
+    rows = [_row(place, sample, alone=alone) for sample in samples]
+    return sorted(found_in(place, rows), key=lambda one: one.id)
+
+
+def _here(path: Path) -> Shard:
+    return Shard(path.name, partial(opened, path), lambda: path.stat().st_mtime_ns)
+
+
+def expanded(place: Place) -> list[str]:
+    """The names of a pattern's shards; numbers have the width of the first one."""
     names = [place.path.name]
     while match := _BRACES.search(names[0]):
         first, last = match.groups()
@@ -89,14 +112,14 @@ def _expanded(place: Place) -> list[Path]:
             raise StudyError(f"{place}: a range goes up, to at most {_MOST} shards in all")
         numbers = [str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)]
         names = [_BRACES.sub(number, name, count=1) for name in names for number in numbers]
-    return [place.path.with_name(name) for name in names]
+    return names
 
 
-def _samples(place: Place, shard: Path) -> Iterator[_Sample]:
+def _samples(place: Place, shard: Shard) -> Iterator[_Sample]:
     """The keys of a shard that have an image."""
     samples: dict[str, _Sample] = {}
     try:
-        for member in tarred(shard):
+        for member in tarred(shard.open, shard.changed()):
             path = PurePosixPath(member.name)
             if any(part.startswith(".") for part in path.parts):
                 continue
@@ -120,7 +143,8 @@ def _row(place: Place, sample: _Sample, *, alone: bool) -> Row:
     assert sample.image is not None
     name = sample.image.name
     known = _known(place, sample) if place.labeled or ".json" in sample.labels else {}
-    known["path"] = name if alone else f"{sample.shard.stem}/{name}"
+    known["path"] = name if alone else f"{sample.shard.name.removesuffix('.tar')}/{name}"
+    known["shard"] = sample.shard.far
     at = f"'{printable(sample.key)}' of {sample.shard.name}"
     return Row.of(at, known, sample.image.read, (sample.image.size, sample.image.stamp))
 

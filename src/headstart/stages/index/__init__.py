@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.config import StudyError
 from headstart.data.bands import NEEDS_TIFFFILE, Bands
-from headstart.data.cache import PixelCache, identity, open_cache
+from headstart.data.cache import Kept, PixelCache, identity, open_cache
 from headstart.data.channels import bands_of, endings_of, normalisation
 from headstart.data.groups import read_groups
 from headstart.data.near import NearCopies
@@ -24,7 +26,7 @@ from headstart.runtime.run import Dataset, Run, pool_parts
 from headstart.stages.index.card import DataCard, copy_lists, data_card, write_card
 from headstart.stats.power import detectable_difference, effective_images
 from headstart.store import Entry, write_text
-from headstart.types import DatasetIndex
+from headstart.types import DatasetIndex, Ints
 
 __all__ = ["DataCard", "copy_lists", "data_card", "index", "write_card"]
 
@@ -40,8 +42,8 @@ def index(run: Run) -> Dataset:
     files = _find(run, bands)
     groups = _groups(data.groups, files)
     side = run.study.cached_side
-    home = data.cache or run.folder.parent / ".headstart-cache"
-    cache = open_cache(files, side, home, run.tell.progress, run.tell.line, bands)
+    kept = Kept(bands, data.cache_budget)
+    cache = open_cache(files, side, _home(run), run.tell.progress, run.tell.line, kept)
     settings = {
         "files": identity(files, bands),
         "side": side,
@@ -55,8 +57,7 @@ def index(run: Run) -> Dataset:
     entry = run.store.entry("index", "images", settings)
 
     def work() -> dict[str, Any]:
-        near = _near(run, entry, cache) if data.near_duplicates else None
-        related = Related(near, groups)
+        related = Related(_near(run, entry, cache) if data.near_duplicates else None, groups)
         indexed = sort_images(files, cache.digests, data, data.split_seed, related)
         _require_usable(indexed, run, next(filter(None, cache.reasons), ""))
         indexed.index.save(entry.folder)
@@ -64,7 +65,19 @@ def index(run: Run) -> Dataset:
         return {**_info(indexed), **_of_channels(run, cache, indexed)}
 
     entry.make(work)
-    return Dataset(entry, DatasetIndex.load(entry.folder), cache, size, run.engine, bands)
+    index = DatasetIndex.load(entry.folder)
+    return Dataset(entry, index, cache, size, run.engine, bands, _shards(files))
+
+
+def _home(run: Run) -> Path:
+    """The folder of decoded pixels, and of copies of shards."""
+    return run.study.data.cache or run.folder.parent / ".headstart-cache"
+
+
+def _shards(files: Sequence[Found]) -> Ints | None:
+    """The shard of each file (N,), as numbers, −1 for none; None where none lies in a shard."""
+    numbers = {shard: n - 1 for n, shard in enumerate(sorted({"", *(f.shard for f in files)}))}
+    return np.array([numbers[f.shard] for f in files], np.int64) if len(numbers) > 1 else None
 
 
 def _of_channels(run: Run, cache: PixelCache, indexed: Indexed) -> dict[str, Any]:
@@ -81,9 +94,10 @@ def _find(run: Run, bands: Bands | None) -> list[Found]:
     if data.labeled is None:
         raise StudyError("--labeled: a folder with one folder of images for each class is needed")
     endings = endings_of(bands)
-    files = find_labeled(data.labeled, run.folder, endings)
+    home = _home(run)
+    files = find_labeled(data.labeled, run.folder, endings, home)
     if data.unlabeled is not None:
-        files = find_unlabeled(data.unlabeled, run.folder, endings) + files
+        files = find_unlabeled(data.unlabeled, run.folder, endings, home) + files
     if bands and find_spec("tifffile") is None and any(map(_is_tiff, files)):
         raise StudyError(f"data.channels {bands.channels}: {NEEDS_TIFFFILE}")
     return limit_files(files, data.limit) if data.limit else files
@@ -102,10 +116,7 @@ def _groups(spec: str | None, files: Sequence[Found]) -> tuple[str, ...]:
 
 
 def _near(run: Run, entry: Entry, cache: PixelCache) -> NearCopies:
-    try:
-        return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
-    except OSError as error:  # its thumbnails lie on disk
-        raise StudyError(f"{entry.folder}: {error.strerror or error}") from None
+    return NearCopies(cache, run.study.data.near_distance, entry.folder, run.tell.progress)
 
 
 def _require_usable(indexed: Indexed, run: Run, reason: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from headstart import ranks
 from headstart.arms import Origin
 from headstart.config import Recipe, StudyError
-from headstart.data.batches import Order, ViewPairs
+from headstart.data.batches import BUFFER, Order, ViewPairs
 from headstart.engine import Training
 from headstart.methods import METHODS
 from headstart.methods.base import Method
@@ -39,8 +39,8 @@ class Job:
     @property
     def order(self) -> Order:
         """Which images make up a step."""
-        settings = self.run.study.pretrain
-        return Order(len(self.pool), settings.batch_size, self.seed, settings.drop_last)
+        settings, shards = self.run.study.pretrain, self.data.shards_of(self.pool)
+        return Order(len(self.pool), settings.batch_size, self.seed, settings.drop_last, shards)
 
     @property
     def batch_size(self) -> int:
@@ -62,6 +62,7 @@ class Job:
             "cache_factor": self.run.study.data.cache_factor,
             "precision": self.run.engine.precision,
             **self.run.study.pretrain.model_dump(exclude={"recipe", "checkpoint_minutes"}),
+            **({"shuffled": BUFFER} if self.order.by_shard else {}),
             **METHODS.made_by(self.kind),
         }
 
