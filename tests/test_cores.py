@@ -1,13 +1,16 @@
-"""Cores by affinity and by quota, with control groups made of files."""
+"""Cores by affinity and by quota, with control groups made of files; memory that is kept."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 from pathlib import Path
 
 import pytest
+import torch
 
-from headstart.cores import usable_cores
+from headstart.cores import kept_memory, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +70,26 @@ def test_without_control_groups_affinity_alone_counts(tmp_path: Path) -> None:
 
 def test_this_machine_has_at_least_one() -> None:
     assert usable_cores() >= 1
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
+def test_kept_memory_is_given_again_and_is_free_at_the_end() -> None:
+    """Ten times 64 MB: pages are asked for once at most; afterwards the system has them back."""
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(10):
+            torch.zeros(2**24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    block = 2**26 / os.sysconf("SC_PAGE_SIZE")
+    with kept_memory():
+        torch.zeros(2**24)
+        before = resident()
+        assert faults() < 2 * block
+    assert resident() < before - 2**25
+    assert faults() > 5 * block

@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: what is allowed, not what the host has.
+"""What this process takes of the machine: cores, as many as are allowed, and memory.
 
 A container is often shown every core of its host and given the time of a few. Threads beyond that
 time wait for each other at every step.
@@ -6,14 +6,21 @@ time wait for each other at every step.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # OpenMP's threads sleep while they wait for each other. By default they spin: on cores that another
 # study uses too, each burns the time that the other needs. Read once, when torch is imported.
 THREADS_SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+# glibc's mallopt(3). What it reaches by itself, and what tensors of a training stay below.
+_TRIM, _MMAP = -1, -3
+_USUAL = {_MMAP: 2**25, _TRIM: 2**26}
+_KEPT = {_MMAP: 2**30, _TRIM: 2**31 - 1}
 
 _PROCESS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
@@ -31,6 +38,27 @@ def usable_cores(process: Path = _PROCESS, groups: Path = _GROUPS) -> int:
     else:
         cores = os.cpu_count() or 1
     return max(1, min([cores, *(math.ceil(share) for share in _quotas(process, groups))]))
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Inside it, memory that is freed is kept for what is allocated next; at the end it is free.
+
+    glibc gives every block above 32 MB back to the system. A training would be given the same
+    pages again, each of them zeroed, in every step. Other C libraries are left as they are.
+    """
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if library is None or not hasattr(library, "mallopt"):
+        yield
+        return
+    for option, value in _KEPT.items():
+        library.mallopt(option, value)
+    try:
+        yield
+    finally:
+        for option, value in _USUAL.items():
+            library.mallopt(option, value)
+        library.malloc_trim(0)
 
 
 def _quotas(process: Path, groups: Path) -> Iterator[float]:

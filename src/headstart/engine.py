@@ -23,12 +23,13 @@ from torch.optim import Optimizer
 
 from headstart import interrupt, ranks
 from headstart.config import EngineSettings, StudyError
-from headstart.cores import usable_cores
+from headstart.cores import kept_memory, usable_cores
 from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import apply_lr
 from headstart.nn.recompute import NoBlocksError, recomputing
+from headstart.nn.small_maps import small_maps
 
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
@@ -169,6 +170,14 @@ class Engine:
         """The precision that training and extraction share."""
         return self.fabric.autocast()
 
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """What a training computes its loss in: the precision, and faster ways to the same."""
+        faster = nullcontext() if self.compile else small_maps(self.device)
+        with self.autocast(), joint_norm(), faster:
+            yield
+
+    @kept_memory()
     def fit(
         self,
         training: Training,
@@ -209,7 +218,7 @@ class Engine:
             lr = apply_lr(training.optimizer, training.lr_factor(step))
             batch = batch_of(step)
             # Fabric enters autocast only for modules that it has to wrap.
-            with self.autocast(), joint_norm():
+            with self.forward():
                 loss = loss_of(*batch)
             fabric.backward(loss)
             total += loss.detach()  # read back later: no waiting for the device in a step

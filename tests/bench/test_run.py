@@ -66,9 +66,11 @@ def test_bench_draws_photographs_and_runs_the_peer_beside(
     pytest.importorskip("lightly")
     monkeypatch.setattr(bench_run, "PHOTO_SIDE", 40)
     path = tmp_path / "bench.json"
-    where = ["--out", str(tmp_path / "out"), "--json", str(path)]
-    assert call(monkeypatch, *SMALL, *where, "--method", "byol", "--peer", "lightly") == 0
+    where = ["--out", str(tmp_path / "out"), "--json", str(path), "--device", "cpu"]
+    how = ["--method", "byol", "--peer", "lightly", "--core-seconds"]
+    assert call(monkeypatch, *SMALL, *where, *how) == 0
     found = json.loads(path.read_text(encoding="utf8"))
+    assert found["core_seconds"]
     assert found["method"] == "byol"
     assert found["ratio_to_peer"] > 0
     assert len(list((tmp_path / "out" / "photos-512" / "unlabeled").iterdir())) == 512

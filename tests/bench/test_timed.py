@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 import tiny_study
-from headstart.bench.timed import Floor, Product, Turns
+from headstart.bench.timed import Floor, Product, Turns, core_seconds
 from headstart.engine import Engine, Reading
 from headstart.nn.encoder import build_encoder
 from headstart.recipes import resolve_recipe
@@ -88,3 +90,21 @@ def test_a_product_has_the_flops_it_says() -> None:
     product.run(1)
     n, k = product.a.shape
     assert product.flops == 2 * n * k * n
+
+
+def test_core_seconds_are_those_of_this_process_and_the_others() -> None:
+    """One that computes counts, one that sleeps does not, and waiting does not."""
+    python = [sys.executable, "-c"]
+    with (
+        subprocess.Popen([*python, "import time; time.sleep(60)"]) as idle,
+        subprocess.Popen([*python, "while True: pass"]) as works,
+    ):
+        try:
+            begun, alone = core_seconds([idle.pid, works.pid]), core_seconds([idle.pid])
+            while core_seconds([works.pid]) - core_seconds() < 0.2:
+                time.sleep(0.02)
+            assert core_seconds([idle.pid, works.pid]) - begun >= 0.15
+            assert core_seconds([idle.pid]) - alone < 0.15
+        finally:
+            works.kill()
+            idle.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -9,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from headstart.methods.moco import MoCo
 from headstart.nn.encoder import build_encoder
 from headstart.nn.recompute import NoBlocksError, blocks, recomputing
+from headstart.nn.small_maps import small_maps
 
 BACKBONES = {
     "resnet18": ("BasicBlock", 8),
@@ -177,3 +180,22 @@ def test_a_network_without_blocks_is_refused() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.Flatten())
     with pytest.raises(NoBlocksError, match="no blocks"), recomputing(network):
         raise AssertionError
+
+
+def test_mocos_groups_and_small_maps_are_computed_again_as_they_were() -> None:
+    """Groups of two images with statistics of their own, and maps of 1 × 1 as products."""
+    torch.manual_seed(0)
+    x1, x2 = torch.rand(2, 8, 3, 32, 32)
+    kept = MoCo(build_encoder("test_resnet", image_size=32), 10, hidden=8, dim=8, norm_group=2)
+    again = copy.deepcopy(kept)
+    for method, context in ((kept, nullcontext()), (again, recomputing(again))):
+        torch.manual_seed(1)
+        with context:
+            with small_maps(torch.device("cpu")):
+                loss = method.loss(x1, x2)
+            loss.backward()
+    for one, other in zip(kept.parameters(), again.parameters(), strict=True):
+        if one.requires_grad:
+            torch.testing.assert_close(one.grad, other.grad)
+    for key, tensor in kept.state_dict().items():
+        torch.testing.assert_close(tensor, again.state_dict()[key], msg=key)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.bench.timed import wait
+from headstart.bench.timed import Clock, wait
 from headstart.data.batches import Images, ViewPairs
 from headstart.data.decode import Decoded, decode
 from headstart.nn.encoder import Encoder
@@ -22,7 +22,7 @@ FRACTIONS, SEEDS = (0.05, 0.1, 0.2, 0.5, 1.0), 5
 IMAGES, CLASSES, EPOCHS = 5_000, 10, 150  # of the classifier in the reference study: 150 epochs
 
 
-def views_rate(batches: ViewPairs) -> float:
+def views_rate(batches: ViewPairs, clock: Clock = time.perf_counter) -> float:
     """Views made a second: on one CPU thread, or by the GPU where the images lie on one."""
     device = batches.images.device
 
@@ -33,10 +33,10 @@ def views_rate(batches: ViewPairs) -> float:
 
     with _one_thread():
         make()
-        return _median_rate(make)
+        return _median_rate(make, clock)
 
 
-def decode_rate(paths: Sequence[Path], side: int) -> float:
+def decode_rate(paths: Sequence[Path], side: int, clock: Clock = time.perf_counter) -> float:
     """Image files read, decoded and scaled to ``side`` a second, by one thread.
 
     Files that cannot be read count too: they cost what they cost.
@@ -46,10 +46,12 @@ def decode_rate(paths: Sequence[Path], side: int) -> float:
         return sum(isinstance(decode(path, side), (Decoded, str)) for path in paths)
 
     read()
-    return _median_rate(read)
+    return _median_rate(read, clock)
 
 
-def heads_cost(encoder: Encoder, images: Images) -> dict[str, float]:
+def heads_cost(
+    encoder: Encoder, images: Images, clock: Clock = time.perf_counter
+) -> dict[str, float]:
     """What linear heads cost: solved on features, and trained through the frozen backbone.
 
     For 5,000 images in 10 classes, 5 label fractions and 5 seeds. The features are drawn, classes
@@ -80,7 +82,7 @@ def heads_cost(encoder: Encoder, images: Images) -> dict[str, float]:
             return len(part)
 
         look()
-        rate = _median_rate(look)
+        rate = _median_rate(look, clock)
     return {
         "heads_core_seconds": heads,
         "epochs_core_seconds": EPOCHS * sum(map(len, subsets)) / rate,
@@ -89,12 +91,12 @@ def heads_cost(encoder: Encoder, images: Images) -> dict[str, float]:
     }
 
 
-def _median_rate(work: Callable[[], int]) -> float:
+def _median_rate(work: Callable[[], int], clock: Clock) -> float:
     rates = []
     for _ in range(REPEATS):
-        begun = time.perf_counter()
+        begun = clock()
         done = work()
-        rates.append(done / (time.perf_counter() - begun))
+        rates.append(done / (clock() - begun))
     return float(np.median(rates))
 
 

@@ -58,6 +58,10 @@ class Peer:
         wait(self.device)
         self._signal(signal.SIGSTOP)
 
+    def workers(self) -> list[int]:
+        """Numbers of the processes that load its images."""
+        return [worker.pid for worker in getattr(self.batches, "_workers", ())]
+
     def close(self) -> None:
         """Let the workers end."""
         self._signal(signal.SIGCONT)
@@ -80,8 +84,8 @@ class Peer:
         return iter(loader)
 
     def _signal(self, number: int) -> None:
-        for worker in getattr(self.batches, "_workers", ()):
-            os.kill(worker.pid, number)
+        for worker in self.workers():
+            os.kill(worker, number)
 
 
 def check_peer(name: str, method: str) -> str:

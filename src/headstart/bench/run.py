@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 
 from headstart.bench.parts import decode_rate, heads_cost, views_rate
 from headstart.bench.peer import Peer, check_peer
-from headstart.bench.timed import Floor, Product, Timed, Turns
+from headstart.bench.timed import Clock, Floor, Product, Turns, core_seconds
 from headstart.config import Study, StudyError
 from headstart.data.batches import ViewPairs
 from headstart.data.cache import open_cache
@@ -46,6 +48,8 @@ class Options:
     data: Path | None = None
     peer: str | None = None
     rounds: int = 7
+    core_seconds: bool = False
+    """Time by what processors gave to it, not by the clock: for a machine that has other work."""
 
 
 def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, Any]:
@@ -68,10 +72,13 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
     if options.peer:
         check_peer(options.peer, options.method)
     run = Run(study, out, Store(out), Engine(study.engine), tell)
+    if options.core_seconds and (run.engine.device.type, sys.platform) != ("cpu", "linux"):
+        raise StudyError("--core-seconds: times a CPU, on Linux; leave it out")
     folder = options.data or _draw_photos(study, out, tell)
     data, paths = _read(run, folder)
     job = _job(run, data, options.method)
-    results = _parts(run, job, paths, _encoder(run))
+    clock = time.process_time if options.core_seconds else time.perf_counter
+    results = _parts(job, paths, _encoder(run), clock)
     tell.line("timing the training in turns with the bare network")
     return results | _race(job, folder, options) | _machine(run, job, options)
 
@@ -125,14 +132,14 @@ def _encoder(run: Run) -> Encoder:
         raise StudyError(f"encoder: {error}") from None
 
 
-def _parts(run: Run, job: Job, paths: list[Path], encoder: Encoder) -> dict[str, Any]:
+def _parts(job: Job, paths: list[Path], encoder: Encoder, clock: Clock) -> dict[str, Any]:
     batches = ViewPairs(job.data.images(job.pool), job.order, job.recipe.view1, job.recipe.view2)
     side = job.data.cache.pixels.shape[-1]
-    run.tell.line("timing views, decoding and linear heads")
+    job.run.tell.line("timing views, decoding and linear heads")
     return {
-        "views_per_s": views_rate(batches),
-        "cache_images_per_s_per_core": decode_rate(paths[:DECODED], side),
-        **heads_cost(encoder, batches.images),
+        "views_per_s": views_rate(batches, clock),
+        "cache_images_per_s_per_core": decode_rate(paths[:DECODED], side, clock),
+        **heads_cost(encoder, batches.images, clock),
     }
 
 
@@ -145,7 +152,10 @@ def _race(job: Job, folder: Path, options: Options) -> dict[str, Any]:
     steps = _steps_in(SEGMENT_SECONDS, floor)
     training = replace(job.training(_encoder(run))[1], steps=(options.rounds + 1) * steps)
     with _peer(job, folder, options) as peer:
-        turns = Turns(engine, [floor, Product(engine), *peer], steps, options.rounds + 1)
+        clock = time.perf_counter
+        if options.core_seconds:
+            clock = partial(core_seconds, [n for one in peer for n in one.workers()])
+        turns = Turns(engine, [floor, Product(engine), *peer], steps, options.rounds + 1, clock)
         engine.fit(training, turns)
     seconds = {name: np.array(times[1:]) for name, times in turns.seconds.items()}
     reached = flops / seconds["train"] / (Product.flops / seconds["product"])
@@ -156,11 +166,12 @@ def _race(job: Job, folder: Path, options: Options) -> dict[str, Any]:
         "peak_gpu_bytes": turns.peak_gpu or None,
         "steps_a_segment": steps,
         "rounds": options.rounds,
+        "core_seconds": options.core_seconds,
     }
 
 
 @contextmanager
-def _peer(job: Job, folder: Path, options: Options) -> Iterator[list[Timed]]:
+def _peer(job: Job, folder: Path, options: Options) -> Iterator[list[Peer]]:
     if options.peer is None:
         yield []
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from headstart.engine import Engine, Reading, Training
 from headstart.runtime.memory import peak_memory
+
+Clock = Callable[[], float]  # seconds since some beginning
 
 
 class Timed(Protocol):
@@ -38,7 +42,7 @@ class Floor:
         """So many steps on the same two views."""
         with self.engine.saving_memory(self.training.network):
             for _ in range(steps):
-                with self.engine.autocast():
+                with self.engine.forward():
                     loss = self.loss(*self.views)
                 loss.backward()
                 self.training.optimizer.step()
@@ -53,7 +57,7 @@ class Floor:
         with (
             FlopCounterMode(display=False) as counter,
             self.engine.saving_memory(network),
-            self.engine.autocast(),
+            self.engine.forward(),
         ):
             network.loss(*self.views).backward()
         self.training.optimizer.zero_grad(set_to_none=True)
@@ -86,17 +90,24 @@ class Turns:
     held after the training's first segment, before a peer's first.
     """
 
-    def __init__(self, engine: Engine, others: Sequence[Timed], steps: int, rounds: int) -> None:
-        self.device, self.others = engine.device, others
+    def __init__(
+        self,
+        engine: Engine,
+        others: Sequence[Timed],
+        steps: int,
+        rounds: int,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.device, self.others, self.clock = engine.device, others, clock
         self.read_every, self.rounds = steps, rounds
         self.seconds: dict[str, list[float]] = {"train": []}
         self.peak_rss, self.peak_gpu = 0, 0
-        self.since = time.perf_counter()
+        self.since = self.clock()
 
     def __call__(self, reading: Reading) -> str | None:
         """Note how long the training took, and time the others."""
         wait(self.device)
-        self.seconds["train"].append(time.perf_counter() - self.since)
+        self.seconds["train"].append(self.clock() - self.since)
         done = len(self.seconds["train"])
         if done == 1:
             self.peak_rss = peak_memory()
@@ -104,10 +115,10 @@ class Turns:
                 self.peak_gpu = torch.cuda.max_memory_allocated(self.device)
         first = done % max(1, len(self.others))
         for other in (*self.others[first:], *self.others[:first]):
-            begun = time.perf_counter()
+            begun = self.clock()
             other.run(self.read_every)
-            self.seconds.setdefault(other.name, []).append(time.perf_counter() - begun)
-        self.since = time.perf_counter()
+            self.seconds.setdefault(other.name, []).append(self.clock() - begun)
+        self.since = self.clock()
         return "timed long enough" if done == self.rounds else None
 
     def state(self) -> dict[str, Any]:
@@ -122,3 +133,13 @@ def wait(device: torch.device) -> None:
     """Until the device has done all it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def core_seconds(others: Sequence[int] = ()) -> float:
+    """Seconds that processors gave to this process and, on Linux, to others, by their numbers."""
+    ticks = 0
+    for number in others:
+        # The name, in brackets, may hold spaces; user and system time are fields 14 and 15.
+        fields = Path(f"/proc/{number}/stat").read_text(encoding="utf8").rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")

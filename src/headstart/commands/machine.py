@@ -32,6 +32,9 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         str | None, typer.Option(help="lightly: its documented loop on the same files.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=2, help="Segments of each, in turns.")] = 7,
+    core_seconds: Annotated[
+        bool, typer.Option("--core-seconds", help="Processor's time: for a busy machine.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder for images and their cache.")] = Path(
         "runs/bench"
     ),
@@ -62,7 +65,7 @@ def bench(  # noqa: PLR0913 - the signature is the command line
         raise StudyError(f"--json {json}: no folder {json.parent}")  # before minutes of measuring
     terminal = Terminal()
     with terminal:
-        results = measure(study, Options(method, data, peer, rounds), out, terminal)
+        results = measure(study, Options(method, data, peer, rounds, core_seconds), out, terminal)
     terminal.show(bench_table(results))
     terminal.line(limit(results))
     if json is not None:

@@ -60,24 +60,24 @@ class MoCo(Method):
 
     def loss(self, x1: Tensor, x2: Tensor) -> Tensor:
         """InfoNCE against the queue; symmetric: each view once as the query, averaged."""
-        self._keys = []
         x1, x2 = ranks.gather(x1), ranks.gather(x2)  # groups are of the joint batch
-        if not self.symmetric:
-            return self._loss(x1, x2)
-        return (self._loss(x1, x2) + self._loss(x2, x1)) / 2
-
-    def _loss(self, x_q: Tensor, x_k: Tensor) -> Tensor:
-        q = by_groups((self.encoder, self.projector), self._parts(x_q))  # (B, D)
+        queries, keyed = ((x1, x2), (x2, x1)) if self.symmetric else ((x1,), (x2,))
         with torch.no_grad():
-            k = self._key(x_k)  # (B, D)
-        self._keys.append(k)  # queued after the loss: a key is never its own negative
-        return info_nce(q, k, self.queue.keys, self.T)
+            self._keys = self._key(*keyed)  # queued after the loss: never their own negatives
+        groups = [group for x in queries for group in self._parts(x)]
+        q = by_groups((self.encoder, self.projector), groups)  # (V·B, D)
+        pairs = zip(q.chunk(len(queries)), self._keys, strict=True)
+        return torch.stack([info_nce(*pair, self.queue.keys, self.T) for pair in pairs]).mean()
 
-    def _key(self, x: Tensor) -> Tensor:
-        """Keys under shuffled BatchNorm (§3.3): query and key never share a group's statistics."""
-        shuffle = ranks.told(torch.randperm(len(x))).to(x.device)
-        k = by_groups((self.f_k,), self._parts(x[shuffle]))
-        return F.normalize(k.float(), dim=1)[shuffle.argsort()]
+    def _key(self, *views: Tensor) -> list[Tensor]:
+        """Keys (B, D) of each view under shuffled BatchNorm (§3.3): a query and its key never
+        share a group's statistics.
+        """
+        orders = [ranks.told(torch.randperm(len(x))).to(x.device) for x in views]
+        shuffled = [x[order] for x, order in zip(views, orders, strict=True)]
+        k = by_groups((self.f_k,), [group for x in shuffled for group in self._parts(x)])
+        keys = F.normalize(k.float(), dim=1).chunk(len(views))
+        return [k[order.argsort()] for k, order in zip(keys, orders, strict=True)]
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """Groups of about ``norm_group`` images that share BatchNorm's numbers, as on many GPUs."""

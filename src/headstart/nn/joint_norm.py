@@ -26,11 +26,6 @@ def joint_norm() -> AbstractContextManager[object]:
     return _JointNorm() if ranks.world() > 1 else nullcontext()
 
 
-def statistics_as_now() -> AbstractContextManager[object]:
-    """A context for later in which BatchNorm sees the same images as where this is called."""
-    return nullcontext() if _JointNorm.apart else joint_norm()
-
-
 class _JointNorm(TorchFunctionMode):
     apart = False
     """Whether every rank has statistics of its own for now."""
@@ -130,24 +125,71 @@ class _Normalise(torch.autograd.Function):
 def by_groups(modules: Sequence[nn.Module], groups: Sequence[Tensor]) -> Tensor:
     """Outputs (B, D) of the joint batch, given as groups that have BatchNorm statistics apart.
 
-    Every rank passes its share of the groups. The running statistics end as if one process had
-    passed them all, one after the other.
+    Every rank passes its share of the groups, in one pass where BatchNorm alone looks beyond an
+    image. The running statistics end as if one process had passed the groups one after the other.
 
     Args:
         modules: applied one after the other.
         groups: images (b, 3, H, W) each, the same on every rank; at least one for each rank.
     """
+    own = ranks.mine(groups)
+    keepers = [m for module in modules for m in module.modules() if _keeps_statistics(m)]
+    passes = [own] if all(map(_has_groups, keepers)) else [(group,) for group in own]
+    with _in_turn([m for m in keepers if isinstance(m, _BatchNorm)]):
+        parts = [_outputs(modules, keepers, part) for part in passes]
+    return ranks.gather(torch.cat(parts))
 
-    def outputs(x: Tensor) -> Tensor:
+
+def _outputs(modules: Sequence[nn.Module], keepers: Sequence[Any], own: Sequence[Tensor]) -> Tensor:
+    """Outputs of groups in one pass."""
+    x = torch.cat(list(own))
+    with _GroupNorm(keepers, [len(group) for group in own]):
         for module in modules:
             x = module(x)
-        return x
+    return x
 
-    if ranks.world() == 1:
-        return torch.cat([outputs(group) for group in groups])
-    with _apart(), _in_turn(modules):
-        own = torch.cat([outputs(group) for group in ranks.mine(groups)])
-    return ranks.gather(own)
+
+class _GroupNorm(TorchFunctionMode):
+    """Inside it, a ``batch_norm`` that computes statistics computes some for each group of rows.
+
+    Convolutions of a whole batch are faster than those of each group; BatchNorm is not.
+    """
+
+    def __init__(self, norms: Sequence[Any], sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.norms = {id(norm.running_var): norm for norm in norms}
+        self.sizes = sizes
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is F.batch_norm:
+            with _apart():
+                return self._batch_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self,
+        x: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        *rest: Any,
+        **more: Any,
+    ) -> Tensor:
+        each, over = divmod(len(x), sum(self.sizes))  # rows an image: each token may be a row
+        apart = training and not over  # timm standardises weights, which are no images, by it too
+        groups = torch.split(x, [each * size for size in self.sizes]) if apart else (x,)
+        if id(running_var) in self.norms:
+            self.norms[id(running_var)].num_batches_tracked.add_(len(groups) - 1)
+        others = (running_mean, running_var, weight, bias, training, *rest)
+        return torch.cat([F.batch_norm(group, *others, **more) for group in groups])
 
 
 @contextmanager
@@ -160,13 +202,15 @@ def _apart() -> Iterator[None]:
 
 
 @contextmanager
-def _in_turn(modules: Sequence[nn.Module]) -> Iterator[None]:
+def _in_turn(norms: Sequence[Any]) -> Iterator[None]:
     """Join the running statistics that the ranks' passes inside the block leave.
 
     A pass moves a statistic r to (1−m)·r + m·s, so k passes move it to (1−m)ᵏ·r + c with a c that
     does not depend on r: each rank's c is read off and applied in the order of the ranks.
     """
-    norms: list[Any] = [n for module in modules for n in module.modules() if _keeps_statistics(n)]
+    if ranks.world() == 1:
+        yield
+        return
     before = [_statistics(norm) for norm in norms]
     yield
     for norm, start in zip(norms, before, strict=True):
@@ -184,7 +228,15 @@ def _in_turn(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _keeps_statistics(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.running_mean is not None
+    return getattr(module, "running_var", None) is not None
+
+
+def _has_groups(keeper: Any) -> bool:
+    """Whether its statistics of one pass of groups are those of passes one after the other.
+
+    Not those of other modules than BatchNorm, nor of one that averages all passes alike.
+    """
+    return isinstance(keeper, _BatchNorm) and keeper.momentum is not None
 
 
 def _statistics(norm: Any) -> Tensor:

@@ -8,7 +8,7 @@ none of it happens, so the numbers are those of a training that keeps everything
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
-
-from headstart.nn.joint_norm import statistics_as_now
 
 LARGEST = 8  # layers of a block: those of a residual or transformer block of any kind, not of two
 _CHAINS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -75,14 +74,18 @@ def _pass(block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _passes(block: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
     """What surrounds the first pass of a block, and what its repetition."""
-    return nullcontext(), _repetition(block, statistics_as_now())
+    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    return nullcontext(), _repetition(block, modes)
 
 
 @contextmanager
-def _repetition(block: nn.Module, statistics: AbstractContextManager[object]) -> Iterator[None]:
-    """A second pass works on copies of the buffers, as the first one has moved them already."""
+def _repetition(block: nn.Module, modes: Sequence[TorchFunctionMode]) -> Iterator[None]:
+    """A second pass has BatchNorm and convolutions as the first, and copies of the buffers, as the
+    first one has moved them already.
+    """
     with ExitStack() as stack:
-        stack.enter_context(statistics)
+        for mode in modes:
+            stack.enter_context(mode)
         for module in block.modules():
             for name, buffer in list(module.named_buffers(recurse=False)):
                 stack.callback(setattr, module, name, buffer)
