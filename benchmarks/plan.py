@@ -36,8 +36,8 @@ STUDIES = (
     ("simclr", "test_resnet", 32, 4000, 4),
     ("byol", "test_resnet", 48, 3000, 3),
     ("simsiam", "resnet18", 32, 2000, 3),
-    ("moco", "resnet10t", 48, 2500, 3),
-    ("vicreg", "mobilenetv3_small_050", 64, 2000, 2),
+    ("moco", "resnet10t", 32, 1500, 2),
+    ("vicreg", "mobilenetv3_small_050", 32, 1500, 2),
 )
 PARTS = {
     "index": ("index",),
@@ -69,7 +69,7 @@ def compare(
     """Core-seconds of each part as planned, and as they came."""
     draw(images, folder / "images")
     study = _study(folder / "images", method, backbone, side, epochs)
-    options = Options(method, folder / "images" / "pool", rounds=4)
+    options = Options(method, folder / "images" / "pool", rounds=3)
     measured = bench(study, options, folder / "bench", Silence())
     rates = Rates((Bench.model_validate(measured),))
     plan = forecast(study, sizes_of(study, None, None, 0), Machine(0, 1), rates)
