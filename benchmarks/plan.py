@@ -37,7 +37,7 @@ STUDIES = (
     ("byol", "test_resnet", 48, 3000, 3),
     ("simsiam", "resnet18", 32, 2000, 3),
     ("moco", "resnet10t", 32, 1500, 2),
-    ("vicreg", "mobilenetv3_small_050", 32, 1500, 2),
+    ("simclr", "mobilenetv3_small_050", 32, 1500, 2),
 )
 PARTS = {
     "index": ("index",),
@@ -115,6 +115,9 @@ def _run(study: Study, out: Path) -> Counter[str]:
     finally:
         for name, function in before.items():
             setattr(pipeline, name, function)
+    for done in (out / "pretrain").glob("*/done.json"):
+        if json.loads(done.read_text(encoding="utf8"))["status"] != "ok":
+            raise SystemExit(f"{done.parent.name} failed, so not every arm was trained: no figure")
     return spent
 
 
