@@ -47,9 +47,10 @@ def test_a_plan_from_a_measurement(
 ) -> None:
     path = tmp_path / "bench.json"
     path.write_text(a_bench().model_dump_json(), encoding="utf8")
-    code, out, _ = plan(monkeypatch, capsys, *TINY, *IMAGES, "--bench", path, "--cores", 2)
+    words = (*TINY, *IMAGES, "--batch-size", 32, "--bench", path, "--cores", 2)
+    code, out, _ = plan(monkeypatch, capsys, *words)
     assert code == 0
-    assert "simclr, test_resnet at 32 px, measured on cpu, 2 threads" in out
+    assert "simclr, test_resnet at 32 px, batch 32, measured on cpu, 2 threads" in out
     assert "GPU-hours" not in out
 
 

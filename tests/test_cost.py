@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tiny_study
 from headstart.config import Finetune
-from headstart.cost import Cost, Todo, cost_lines, makespan, steps_of
+from headstart.cost import Cost, Todo, cost_lines, makespan, steps_of, trials_of
 from headstart.pipeline import run_study
 from headstart.runtime.run import Silence
 from headstart.stages.classify.search import Search
@@ -28,35 +28,37 @@ FINETUNE = st.builds(
 )
 
 
-def trained(settings: Finetune, luck: random.Random, rise: float) -> int:
-    """Base lengths that a search trains in all, where scores are luck and rise with the length."""
-    total = 0
+def trained(settings: Finetune, luck: random.Random, rise: float) -> tuple[int, int]:
+    """Base lengths that a search trains in all, and in how many trials, where scores are luck and
+    rise with the length.
+    """
+    lengths = []
 
     def attempt(setting: Setting) -> Trial:
-        nonlocal total
-        total += setting.length
+        lengths.append(setting.length)
         score = luck.random() * (1 - rise) + rise * setting.length / 100
         return Trial(setting, (score, 0.0), 10, 10, False, 0.1, 10, 100, {})
 
     Search(settings, attempt).run()
-    return total
+    return sum(lengths), len(lengths)
 
 
 @given(FINETUNE, st.randoms(use_true_random=False), st.sampled_from([0.0, 0.5, 1.0]))
 def test_no_search_trains_less_or_more_than_is_said(
     settings: Finetune, luck: random.Random, rise: float
 ) -> None:
-    least, most = steps_of(settings)
-    assert least <= trained(settings, luck, rise) <= most
+    steps, trials = trained(settings, luck, rise)
+    for done, (least, most) in ((steps, steps_of(settings)), (trials, trials_of(settings))):
+        assert least <= done <= most
 
 
 def test_the_bounds_are_reached() -> None:
     settings = Finetune(lrs=(0.1,), weight_decays=(0,), augmentations=("light",))
     never = random.Random()
     never.random = lambda: 0.5  # type: ignore[method-assign]
-    assert trained(settings, never, rise=0.0) == steps_of(settings)[0]
+    assert trained(settings, never, rise=0.0) == (steps_of(settings)[0], trials_of(settings)[0])
     plain = settings.model_copy(update={"widen": 0})
-    assert trained(plain, random.Random(0), rise=1.0) == steps_of(plain)[1]
+    assert trained(plain, random.Random(0), rise=1.0) == (steps_of(plain)[1], trials_of(plain)[1])
 
 
 @given(st.lists(st.floats(0, 100), min_size=1), st.integers(1, 8))

@@ -36,7 +36,7 @@ from headstart.commands.options import (
     numbers,
     study_of,
 )
-from headstart.cores import THREADS_SLEEP
+from headstart.cores import THREADS
 from headstart.faults import GO_ON, machine_fault
 from headstart.methods import METHODS
 from headstart.trackers import TRACKERS
@@ -248,7 +248,7 @@ def main() -> None:
     if len(sys.argv) < 2:
         app()  # prints the help
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # fetching weights sends no usage data
-    for name, value in THREADS_SLEEP.items():
+    for name, value in THREADS.items():
         os.environ.setdefault(name, value)
     try:
         with interrupt.listening():

@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# OpenMP's threads sleep while they wait for each other. By default they spin: on cores that another
-# study uses too, each burns the time that the other needs. Read once, when torch is imported.
-THREADS_SLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+# What the environment says of threads where the user's says nothing. Read once, when torch and
+# NumPy are imported. OpenMP's threads sleep while they wait for each other: by default they spin,
+# and on cores that another study uses too, each burns the time that the other needs. OpenBLAS's
+# cannot be told to sleep for certain, so NumPy has one thread: its products here are small, and
+# all large ones are torch's.
+THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
 # glibc's mallopt(3). What it reaches by itself, and what tensors of a training stay below.
 _TRIM, _MMAP = -1, -3

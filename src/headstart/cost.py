@@ -83,6 +83,14 @@ def steps_of(settings: Finetune) -> tuple[int, int]:
     return least, grid + settings.widen + 2 * (cap - 1) + changed
 
 
+def trials_of(settings: Finetune) -> tuple[int, int]:
+    """The least and the most trials of one arm, counted as ``steps_of`` counts their lengths."""
+    others, grid = len(settings.augmentations) - 1, len(base_grid(settings))
+    doublings = settings.max_lengthening.bit_length() - 1
+    most = grid + settings.widen + doublings + others + (doublings if others else 0)
+    return grid + min(settings.patience, doublings) + others, most
+
+
 def is_long(run: Run, data: Dataset, todo: Sequence[Todo]) -> bool:
     """Whether there is enough to do that measuring it is worth some seconds."""
     steps = sum(_job(run, data, one).steps for one in todo if one.encoder)
@@ -198,9 +206,8 @@ class _Measured:
         seen = self.asked * labelled if one.cells else 0.0
         low = high = seen + self.asked * len(one.cells) * len(index.where("test"))
         for cell in _trained(one):
-            base = self._trial(cell)
-            least, most = steps_of(self.run.study.classify.finetune)
-            low, high = low + least * base, high + most * base
+            least, most = self._arm(cell)
+            low, high = low + least, high + most
         return pretraining, low, high
 
     def _pretraining(self, one: Todo) -> float:
@@ -209,15 +216,20 @@ class _Measured:
             network = job.training(load_encoder(self.run, self.begin, self.data))[1]
             self.pretraining[one.method] = _seconds_a_step(self.run, network)
         settings = self.run.study.pretrain
-        checks = settings.epochs / settings.check_epochs
+        checks = settings.epochs / settings.check_epochs + 1  # before and after, half a look each
         images = min(PROBE, len(job.pool)) + min(PROBE, len(self.data.index.where("train")))
         return job.steps * self.pretraining[one.method] + checks * images * self.asked
 
-    def _trial(self, cell: Cell) -> float:
-        """Seconds of one trial of the base length, its readings of the validation images too."""
-        readings = self.run.study.classify.finetune.epochs * len(self.data.budget(cell).validation)
-        steps = _base_steps(self.run, self.data, cell)
-        return steps * self.labelled_step(cell) + readings * self.asked
+    def _arm(self, cell: Cell) -> tuple[float, float]:
+        """Seconds of all trials of an arm, at the least and at the most: its steps, and its
+        readings of the validation images, which are as many in a long trial as in a short one.
+        """
+        settings = self.run.study.classify.finetune
+        base = _base_steps(self.run, self.data, cell) * self.labelled_step(cell)
+        readings = settings.epochs * len(self.data.budget(cell).validation) * self.asked
+        ends = zip(steps_of(settings), trials_of(settings), strict=True)
+        low, high = (lengths * base + trials * readings for lengths, trials in ends)
+        return low, high
 
 
 class _Clock:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from headstart import interrupt
-from headstart.cores import THREADS_SLEEP
+from headstart.cores import THREADS
 
 LOOK_SECONDS = 0.1
 SECONDS_TO_END = 60.0  # after a signal, or after one of them was lost
@@ -52,7 +52,7 @@ def _start(arguments: Sequence[str], rank: int, count: int, port: int) -> subpro
     own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     own |= {"MASTER_PORT": port}
     paths = os.pathsep.join(path for path in sys.path if path)
-    env = {**THREADS_SLEEP, **os.environ, "PYTHONPATH": paths}
+    env = {**THREADS, **os.environ, "PYTHONPATH": paths}
     env |= {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in own.items()}}
     command = (sys.executable, "-m", "headstart", *arguments)
     # In a session of its own: Ctrl-C reaches this process alone, which passes it on once.

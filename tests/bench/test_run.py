@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from headstart.bench import parts
+from headstart.bench import parts, stages
 from headstart.bench import run as bench_run
 from headstart.cli import main
+from headstart.plan.rates import read_bench
 
 SMALL = ["--backbone", "test_resnet", "--image-size", "32", "--batch-size", "16", "--rounds", "2"]
 KEYS = {
@@ -23,6 +24,8 @@ KEYS = {
     "peak_rss_bytes",
     "peak_gpu_bytes",
     "flops_utilisation",
+    "labelled_images_per_s",
+    "stages",
 }
 
 
@@ -38,6 +41,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "IMAGES", 100)
     monkeypatch.setattr(parts, "REPEATS", 1)
     monkeypatch.setattr(bench_run, "SEGMENT_SECONDS", 0.01)
+    monkeypatch.setattr(stages, "REPEATS", 1)
+    monkeypatch.setattr(stages, "STEP_SECONDS", 0.01)
 
 
 @pytest.mark.usefixtures("quick")
@@ -55,6 +60,7 @@ def test_bench_writes_every_figure(
     assert found["ratio_to_floor"] == pytest.approx(rate, rel=0.5)
     assert found["peer_images_per_s"] is None
     assert found["peak_rss_bytes"] > 100e6
+    assert read_bench(path).stages
     assert "The network's own arithmetic" in capsys.readouterr().err
 
 

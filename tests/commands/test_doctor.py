@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -87,3 +88,40 @@ def test_openmp_s_threads_sleep_unless_the_user_wants_them_to_spin(
     if not lines:
         pytest.skip("torch here has another OpenMP")
     assert all(said in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "threads", "lines"),
+    [("cpu", "bf16", 2, 1), ("cpu", "bf16", 1, 0), ("cpu", "32", 2, 0), ("cuda", "bf16", 2, 0)],
+)
+def test_threads_that_spin_are_told_of(
+    device: str, precision: str, threads: int, lines: int
+) -> None:
+    engine = SimpleNamespace(
+        device=SimpleNamespace(type=device), precision=precision, threads=threads
+    )
+    said = list(doctor._sharing(engine))
+    assert len(said) == lines
+    assert all("--set engine.threads=1" in line for line in said)
+
+
+_SET = """
+import os, sys
+from headstart.cli import main
+assert "numpy" not in sys.modules, "it would have read the environment before"
+sys.argv = ["headstart", "--version"]
+try:
+    main()
+except SystemExit:
+    print("OPENBLAS_NUM_THREADS", os.environ["OPENBLAS_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(("asked", "said"), [(None, "1"), ("3", "3")])
+def test_numpy_has_one_thread_unless_the_user_wants_more(asked: str | None, said: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    environment |= {"OPENBLAS_NUM_THREADS": asked} if asked else {}
+    done = subprocess.run(
+        [sys.executable, "-c", _SET], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == f"OPENBLAS_NUM_THREADS {said}"

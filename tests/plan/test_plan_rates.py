@@ -10,11 +10,11 @@ import pytest
 import tiny_study
 from headstart.config import Study, StudyError
 from headstart.plan.networks import count
-from headstart.plan.rates import GPUS, Rates, gpu, read_bench
-from made_bench import a_bench
+from headstart.plan.rates import GPUS, Line, Rates, gpu, read_bench
+from made_bench import STAGES, a_bench
 
 
-def seconds(rates: Rates, study: Study, method: str | None) -> tuple[float, bool]:
+def seconds(rates: Rates, study: Study, method: str) -> tuple[float, bool]:
     """Of an image of training in steps of 32, and whether that counts as measured."""
     counted = count(study, method)
     rate = rates.training(study, method, counted)
@@ -26,8 +26,56 @@ def test_a_rate_of_this_very_network_is_given_back() -> None:
     each, measured = seconds(Rates((a_bench(),)), study, "simclr")
     assert each == pytest.approx(1 / 100)
     assert measured
-    rate = Rates((a_bench(),)).forward(study, count(study, None))
-    assert count(study, None).forward / rate.flops == pytest.approx(1 / 2000)  # two threads
+    pace = Rates((a_bench(),)).judged(study, count(study, None))
+    assert pace.line.each == pytest.approx(1 / 2000)  # two threads
+    assert pace.measured
+
+
+def test_a_line_goes_through_what_was_timed() -> None:
+    assert Line.through({10: 1.2, 50: 2.0}) == Line(pytest.approx(1.0), pytest.approx(0.02))
+    assert Line.through({50: 2.0, 10: 1.2}).seconds(3, 100) == pytest.approx(5.0)
+    assert Line.through({50: 2.0}) == Line(0.0, 0.04)
+    # A disturbed measurement gives no seconds below nought.
+    assert Line.through({10: 3.0, 50: 2.0}) == Line(2.0, 0.0)
+    assert Line.through({10: 0.1, 50: 2.0}) == Line(0.0, 0.04)
+
+
+def test_training_on_labels_is_measured_by_the_step_and_by_the_image() -> None:
+    study = tiny_study.study(only=["simclr"])
+    counted = count(study, None)
+    pace = Rates((a_bench(stages=STAGES),)).labelled(study, counted)
+    assert pace.line.seconds(1, 16) == pytest.approx(0.01 + 16 * 0.01)
+    assert pace.measured
+    assert "training on labels, test_resnet at 32 px, batch 32, measured on cpu" in pace.said
+
+
+def test_of_another_network_only_the_images_are_scaled() -> None:
+    rates, twice = Rates((a_bench(stages=STAGES),)), {"image_size": 64}
+    study = tiny_study.study(only=["simclr"], encoder={"backbone": "test_resnet"} | twice)
+    pace = rates.labelled(study, count(study, None))
+    assert pace.line.fixed == pytest.approx(0.01)
+    assert pace.line.each == pytest.approx(4 * 0.01, rel=0.05)  # four times the pixels
+    assert not pace.measured
+    assert "scaled by operations, an assumption" in pace.said
+    assert rates.looked(study, count(study, None)) == pytest.approx(4 * 2 / 1000, rel=0.05)
+
+
+def test_an_older_file_gives_training_on_labels_by_operations() -> None:
+    study = tiny_study.study(only=["simclr"])
+    rates, counted = Rates((a_bench(),)), count(study, None)
+    pace = rates.labelled(study, counted)
+    assert not pace.measured
+    own = count(study, "simclr").flops.share(32) / 32
+    assert pace.line.each == pytest.approx(counted.flops.share(64) / 64 / own / 100)
+    assert rates.looked(study, counted) == rates.judged(study, counted).line.each
+    assert rates.scored(study) == Line(0.0, 0.0)
+
+
+def test_another_batch_is_not_called_measured() -> None:
+    study = tiny_study.study(only=["simclr"], pretrain={"epochs": 2, "batch_size": 64})
+    rate = Rates((a_bench(),)).training(study, "simclr", count(study, "simclr"))
+    assert not rate.measured
+    assert "batch 32" in rate.said
 
 
 def test_another_network_s_rate_is_scaled_and_not_called_measured() -> None:
@@ -67,8 +115,13 @@ def test_a_published_peak_is_an_assumption() -> None:
     assert rate.flops == 0.5 * 989e12
     assert not rate.measured
     assert "assumption, not measured" in rate.said
-    judged = rates.forward(study, count(study, None))
-    assert judged.flops == 0.5 * 67e12  # networks are judged in float32
+    encoder = count(study, None)
+    judged = rates.judged(study, encoder)
+    # Networks are judged in float32.
+    assert judged.line.each == pytest.approx(encoder.forward / (0.5 * 67e12))
+    labelled = rates.labelled(study, encoder)
+    assert labelled.line.each == pytest.approx(encoder.flops.share(64) / 64 / (0.5 * 989e12))
+    assert not labelled.measured
 
 
 def test_a_processor_s_file_says_nothing_of_a_gpu() -> None:
@@ -81,9 +134,14 @@ def test_a_processor_s_file_says_nothing_of_a_gpu() -> None:
 
 
 def test_heads_are_scaled_from_those_that_were_timed() -> None:
-    rates = Rates((a_bench(),))
-    features = count(tiny_study.study(), None).features
-    assert rates.head(5000 * 5 * 1.85, features, 10) == pytest.approx(4.0)
+    study = tiny_study.study()
+    features = count(study, None).features
+    known = 5000 * 5 * 1.85  # 25 heads of the older figure
+    older = Rates((a_bench(),)).head(study, features, 10)
+    assert older.seconds(25, known) == pytest.approx(4.0)
+    line = Rates((a_bench(stages=STAGES),)).head(study, features, 20)
+    assert line.seconds(3, 300) == pytest.approx(3 * 0.1 + 2 * 300 * 0.001)
+    assert Rates(gpu=GPUS["a100"]).head(study, features, 10) == Line(0.0, 0.0)
 
 
 def test_without_a_rate_there_is_no_plan() -> None:

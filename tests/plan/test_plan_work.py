@@ -40,21 +40,24 @@ def test_as_much_is_trained_as_a_run_trains(
     assert by_method["random"].steps == 0
     least, most = steps_of(run.study.classify.finetune)
     for one in todo(run, data):
-        trained = [_images(run, data, cell) for cell in one.cells if _is_trained(cell)]
-        assert by_method[one.method].trained == (
-            least * sum(trained),
-            most * sum(trained),
-        )
+        trained = [_job(run, data, cell) for cell in one.cells if _is_trained(cell)]
+        steps = sum(job.steps(job.order) for job in trained)
+        images = sum(job.order.images(job.steps(job.order)) for job in trained)
+        low, high = by_method[one.method].labelled
+        assert (low.steps, high.steps) == (least * steps, most * steps)
+        assert (low.images, high.images) == (least * images, most * images)
+        readings = run.study.classify.finetune.epochs
+        assert low.judged == readings * sum(len(job.budget.validation) for job in trained)
         assert by_method[one.method].networks == one.encoder + len(trained)
+        assert by_method[one.method].arms == len(one.cells)
 
 
 def _is_trained(cell: Cell) -> bool:
     return cell.protocol in ("finetune", "supervised", "matched")
 
 
-def _images(run: Run, data: Dataset, cell: Cell) -> int:
-    job = FinetuneJob(run, data, cell, data.budget(cell), Entry(run.folder, ""))
-    return job.steps(job.order) * min(job.order.batch_size, job.order.count)
+def _job(run: Run, data: Dataset, cell: Cell) -> FinetuneJob:
+    return FinetuneJob(run, data, cell, data.budget(cell), Entry(run.folder, ""))
 
 
 @pytest.mark.parametrize("fraction", [0.02, 0.1, 0.33, 1.0])

@@ -20,6 +20,7 @@ import torch
 
 from headstart.bench.parts import decode_rate, heads_cost, views_rate
 from headstart.bench.peer import Peer, check_peer
+from headstart.bench.stages import CLASSES, brightness_classes, stages_cost
 from headstart.bench.timed import Clock, Floor, Product, Turns, core_seconds
 from headstart.config import Study, StudyError
 from headstart.data.batches import ViewPairs
@@ -79,6 +80,10 @@ def bench(study: Study, options: Options, out: Path, tell: Tell) -> dict[str, An
     job = _job(run, data, options.method)
     clock = time.process_time if options.core_seconds else time.perf_counter
     results = _parts(job, paths, _encoder(run), clock)
+    tell.line("timing training on labels, judging and looking for collapse")
+    results["stages"] = stages = stages_cost(job, clock)
+    batch, seconds = max(stages["labelled_step_s"].items())
+    results["labelled_images_per_s"] = batch / seconds
     tell.line("timing the training in turns with the bare network")
     return results | _race(job, folder, options) | _machine(run, job, options)
 
@@ -93,7 +98,7 @@ def _draw_photos(study: Study, out: Path, tell: Tell) -> Path:
 
 
 def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
-    """The images of a folder as a pool without labels."""
+    """The images of a folder: to pretrain on, and with classes by brightness to train on too."""
     study = run.study
     files = find_unlabeled(folder)
     cache = open_cache(files, study.cached_side, run.folder / ".headstart-cache", run.tell.progress)
@@ -107,11 +112,11 @@ def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
     index = DatasetIndex(
         ids=names,
         paths=np.array([files[i].path for i in rows]),
-        labels=np.full(len(rows), -1, dtype=np.int64),
-        splits=np.full(len(rows), "pool"),
+        labels=brightness_classes(cache, rows),
+        splits=np.full(len(rows), "train"),
         groups=np.arange(len(rows)),
         rows=rows,
-        classes=np.array([], dtype=np.str_),
+        classes=np.arange(CLASSES).astype(np.str_),
         digest=np.array(""),
     )
     entry = run.store.entry("index", "bench", {"images": names.tolist()})
@@ -121,7 +126,7 @@ def _read(run: Run, folder: Path) -> tuple[Dataset, list[Path]]:
 
 def _job(run: Run, data: Dataset, method: str) -> Job:
     recipe = resolve_recipe(run.study, method)
-    return Job(run, data, method, 0, recipe, data.pool(train_joins=False))
+    return Job(run, data, method, 0, recipe, data.pool(train_joins=True))
 
 
 def _encoder(run: Run) -> Encoder:

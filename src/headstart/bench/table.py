@@ -14,6 +14,7 @@ ROWS = (
     ("peer_images_per_s", "{peer}'s documented loop", "images/s"),
     ("ratio_to_floor", "real training over the bare network", "×"),
     ("ratio_to_peer", "real training over {peer}", "×"),
+    ("labelled_images_per_s", "training on labels, a batch of the study's", "images/s"),
     ("views_per_s", "views alone, one thread (or the GPU)", "views/s"),
     ("cache_images_per_s_per_core", "decoding into the cache, one core", "images/s"),
     ("heads_core_seconds", "25 linear heads of 45 strengths each", "core-seconds"),

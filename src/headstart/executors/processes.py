@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from headstart.config import StudyError
-from headstart.cores import THREADS_SLEEP
+from headstart.cores import THREADS
 from headstart.executors.base import R, T
 from headstart.runtime.run import Tell
 
@@ -123,4 +123,4 @@ class Processes:
 def _environment() -> dict[str, str]:
     """Imports as here; threads that wait for one another do not spin: the cores are shared."""
     paths = os.pathsep.join(path for path in sys.path if path)
-    return {**THREADS_SLEEP, **os.environ, "PYTHONPATH": paths}
+    return {**THREADS, **os.environ, "PYTHONPATH": paths}

@@ -149,8 +149,8 @@ class _Reckoner:
         self.study, self.sizes, self.machine, self.rates = study, sizes, machine, rates
         self.labelled = count(study, None, sizes.classes)
         self.counted = {method: count(study, method) for method in study.methods}
-        self.training = rates.training(study, None, self.labelled)
-        self.forward = rates.forward(study, self.labelled)
+        self.labelling = rates.labelled(study, self.labelled)
+        self.judging = rates.judged(study, self.labelled)
         self.pretraining = {
             method: rates.training(study, method, counted)
             for method, counted in self.counted.items()
@@ -158,8 +158,9 @@ class _Reckoner:
 
     @property
     def measured(self) -> bool:
-        """Whether every method's pretraining has a rate measured for its very network."""
-        return all(rate.measured for rate in self.pretraining.values())
+        """Whether all training and judging has a rate measured for its very network."""
+        labels = self.labelling.measured and self.judging.measured
+        return labels and all(rate.measured for rate in self.pretraining.values())
 
     def index(self) -> float:
         """Reading and hashing on all cores, and the search for copies on one."""
@@ -172,25 +173,34 @@ class _Reckoner:
 
     def encoder(self, work: Work) -> _Encoder:
         """Seconds of an encoder and its classifiers."""
-        each = self.labelled.flops.share(64) / 64 / self.training.flops
-        heads = self.rates.head(work.solved, self.labelled.features, self.sizes.classes)
-        judged = [images * self.labelled.forward / self.forward.flops for images in work.judged]
+        judge = self.judging.line.each
+        alike = self._heads(work) + self._scores(work) + judge * work.judged
         low, high = (
-            heads + images * each + asked
-            for images, asked in zip(work.trained, judged, strict=True)
+            alike + self.labelling.line.seconds(part.steps, part.images) + judge * part.judged
+            for part in work.labelled
         )
         processes = max(1, self.machine.gpus)
         return _Encoder(
             work, self._pretraining(work, 1), self._pretraining(work, processes), low, high
         )
 
+    def _heads(self, work: Work) -> float:
+        head = self.rates.head(self.study, self.labelled.features, self.sizes.classes)
+        return head.seconds(work.heads, work.solved)
+
+    def _scores(self, work: Work) -> float:
+        """Scores of the test images with their intervals, for every arm."""
+        return self.rates.scored(self.study).seconds(work.arms, work.arms * self.sizes.test)
+
     def _pretraining(self, work: Work, processes: int) -> float:
+        """Steps by all processes, and looks for collapse by one."""
         if not work.steps:
             return 0.0
         rate, counted = self.pretraining[work.kind], self.counted[work.kind]
         processes = min(processes, work.batch)
         computing = counted.flops.share(work.batch, processes) / rate.flops
-        return work.steps * (computing + self._exchanging(counted, work.batch, processes))
+        stepping = work.steps * (computing + self._exchanging(counted, work.batch, processes))
+        return stepping + work.looked_at * self.rates.looked(self.study, self.labelled)
 
     def _exchanging(self, counted: Counted, batch: int, processes: int) -> float:
         """Seconds a step: gradients in a ring, features of the batch, BatchNorm's statistics."""
@@ -217,8 +227,8 @@ class _Reckoner:
     def basis(self) -> tuple[str, ...]:
         """Where each rate is from, and what was assumed."""
         said = {f"Pretraining: {rate.said}." for rate in self.pretraining.values()}
-        lines = [*sorted(said), f"Training on labels: {self.training.said}."]
-        lines.append(f"Judging: {self.forward.said}.")
+        lines = [*sorted(said), f"Training on labels: {self.labelling.said}."]
+        lines.append(f"Judging: {self.judging.said}.")
         if self.machine.gpus > 1:
             lines.append(ASSUMED_LINK)
         whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"

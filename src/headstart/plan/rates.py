@@ -1,16 +1,16 @@
 """How fast: rates that ``headstart bench`` measured, or a GPU's published peak times a share.
 
-Only a rate measured for the same network on the same kind of processor counts as measured; all
-others are assumptions, and say so.
+Only a rate measured for the same network and batch on the same kind of processor counts as
+measured; all others are assumptions, and say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -62,8 +62,51 @@ def gpu(name: str) -> Gpu:
     return GPUS[name.lower()]
 
 
+@dataclass(frozen=True)
+class Line:
+    """Seconds that some work takes: ``fixed`` each time, and ``each`` for every image in it."""
+
+    fixed: float
+    each: float
+
+    @classmethod
+    def through(cls, seconds: Mapping[int, float]) -> Self:
+        """From seconds by the number of images: through the fewest and the most of them, neither
+        part below nought.
+        """
+        few, many = min(seconds), max(seconds)
+        if few == many:
+            return cls(0.0, seconds[many] / many)
+        each = (seconds[many] - seconds[few]) / (many - few)
+        each = min(max(0.0, each), seconds[many] / many)
+        return cls(seconds[many] - each * many, each)
+
+    def seconds(self, times: float, images: float) -> float:
+        """Of so many times with so many images in all."""
+        return times * self.fixed + images * self.each
+
+    def scaled(self, factor: float) -> Line:
+        """An image takes so many times as long, what is fixed as long as before."""
+        return replace(self, each=factor * self.each)
+
+
+class Stages(BaseModel):
+    """What a bench file says of the work beside pretraining; see ``bench.stages.stages_cost``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    labelled_step_s: dict[int, float]
+    judged_images_per_s: float
+    look_s: float
+    look_images: int
+    head_s: dict[int, float]
+    score_s: dict[int, float]
+
+
 class Bench(BaseModel):
-    """What ``headstart bench --json`` wrote, as far as a plan uses it."""
+    """What ``headstart bench --json`` wrote, as far as a plan uses it; files of older versions have
+    no ``stages``.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -81,11 +124,26 @@ class Bench(BaseModel):
     cache_images_per_s_per_core: float
     heads_core_seconds: float
     activation_checkpointing: bool = False
+    stages: Stages | None = None
 
     @property
     def on_gpu(self) -> bool:
         """Whether its training ran on a GPU."""
         return self.device not in ("cpu", "mps")
+
+    @property
+    def judged_images_per_s(self) -> float:
+        """Images that the encoder is asked about a second, by all threads."""
+        if self.stages:
+            return self.stages.judged_images_per_s
+        return self.forward_images_per_s_per_core * (1 if self.on_gpu else self.threads)
+
+    @property
+    def head(self) -> Line:
+        """Of one linear head in ten classes."""
+        if self.stages:
+            return Line.through(self.stages.head_s)
+        return Line(0.0, self.heads_core_seconds / (5_000 * 5 * (0.05 + 0.1 + 0.2 + 0.5 + 1.0)))
 
 
 def read_bench(path: Path) -> Bench:
@@ -107,6 +165,15 @@ class Rate:
     """Operations a second, whether they were measured for this very network, and where from."""
 
     flops: float
+    measured: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of a step and of an image in it, whether they were measured, and where from."""
+
+    line: Line
     measured: bool
     said: str
 
@@ -136,24 +203,72 @@ class Rates:
         """Whether the plan is for GPUs."""
         return self.gpu is not None or any(bench.on_gpu for bench in self.benches)
 
-    def training(self, study: Study, method: str | None, counted: Counted) -> Rate:
-        """Of the training step of a method, or with None of training on labels."""
-        nearest = _nearest(self._timed, study, method)
+    def training(self, study: Study, method: str, counted: Counted) -> Rate:
+        """Of the training step of a method."""
+        nearest = self._nearest(study, method)
         if nearest is None:
             return self._published(bf16=True)
-        flops = counted if _is_of(nearest, study, method) else _counted_as(nearest)
-        work = flops.flops.share(nearest.batch_size) / nearest.batch_size
-        return _rate(nearest, nearest.train_images_per_s * work, _is_of(nearest, study, method))
+        same = nearest.method == method and _trains_alike(nearest, study)
+        flops = _flops(nearest, counted if same else _counted_as(nearest))
+        measured = same and nearest.batch_size == study.pretrain.batch_size
+        return Rate(flops, measured, _said(nearest, nearest.batch_size, measured=measured))
 
-    def forward(self, study: Study, counted: Counted) -> Rate:
-        """Of the encoder alone, in float32."""
-        nearest = _nearest(self._timed, study, None)
+    def labelled(self, study: Study, counted: Counted) -> Pace:
+        """Of a step of end-to-end training on labels, ``counted`` as such."""
+        nearest, work = self._nearest(study), counted.flops.share(64) / 64
         if nearest is None:
-            return self._published(bf16=False)
+            rate = self._published(bf16=True)
+            return Pace(Line(0.0, work / rate.flops), measured=False, said=rate.said)
+        if nearest.stages is None:
+            each = work / _flops(nearest, _counted_as(nearest))
+            said = _said(nearest, nearest.batch_size, measured=False)
+            return Pace(Line(0.0, each), measured=False, said=said)
+        same, steps = _trains_alike(nearest, study), nearest.stages.labelled_step_s
+        line = Line.through(steps).scaled(_growth(nearest, study, counted))
+        said = _said(nearest, max(steps), measured=same, what="training on labels")
+        return Pace(line, same, said)
+
+    def judged(self, study: Study, counted: Counted) -> Pace:
+        """Of the encoder alone, in float32."""
+        nearest = self._nearest(study)
+        if nearest is None:
+            rate = self._published(bf16=False)
+            return Pace(Line(0.0, counted.forward / rate.flops), measured=False, said=rate.said)
+        each = _growth(nearest, study, counted) / nearest.judged_images_per_s
         same = _same_encoder(nearest, study)
-        work = (counted if same else _counted_as(nearest)).forward
-        cores = 1 if nearest.on_gpu else nearest.threads
-        return _rate(nearest, nearest.forward_images_per_s_per_core * cores * work, same)
+        return Pace(Line(0.0, each), same, _said(nearest, None, measured=same, what="judging"))
+
+    def looked(self, study: Study, counted: Counted) -> float:
+        """Seconds an image of a look for collapse."""
+        nearest = self._nearest(study)
+        if nearest is None or nearest.stages is None:
+            return self.judged(study, counted).line.each
+        stages = nearest.stages
+        return stages.look_s / stages.look_images * _growth(nearest, study, counted)
+
+    def scored(self, study: Study) -> Line:
+        """Of an arm's scores and intervals, by its test images; nought where never timed."""
+        nearest = self._nearest(study)
+        stages = nearest.stages if nearest else None
+        return Line.through(stages.score_s) if stages else Line(0.0, 0.0)
+
+    def head(self, study: Study, features: int, classes: int) -> Line:
+        """Of a linear head, by the labelled images it is fitted to."""
+        nearest = self._nearest(study)
+        if nearest is None:
+            return Line(0.0, 0.0)
+        own = nearest.head
+        return own.scaled(features * classes / (_counted_as(nearest).features * 10))
+
+    def _nearest(self, study: Study, method: str | None = None) -> Bench | None:
+        """The measurement that is most like what is planned."""
+
+        def likeness(bench: Bench) -> tuple[bool, bool, bool, bool]:
+            same = _same_encoder(bench, study)
+            timed = bench.stages is not None
+            return same and bench.method == method, same, bench.method == method, timed
+
+        return max(self._timed, key=likeness, default=None)
 
     def _published(self, *, bf16: bool) -> Rate:
         assert self.gpu
@@ -172,40 +287,33 @@ class Rates:
             return self.benches[0].cache_images_per_s_per_core
         return float(np.interp(side, list(DECODED), list(DECODED.values())))
 
-    def head(self, rows: float, features: int, classes: int) -> float:
-        """Core-seconds of a linear head on so many labelled images, scaled from the bench's."""
-        if not self.benches:
-            return 0.0
-        bench = self.benches[0]
-        known = 5_000 * 5 * (0.05 + 0.1 + 0.2 + 0.5 + 1.0) * _counted_as(bench).features * 10
-        return bench.heads_core_seconds * rows * features * classes / known
-
-
-def _nearest(benches: Sequence[Bench], study: Study, method: str | None) -> Bench | None:
-    """The measurement that is most like what is planned."""
-
-    def likeness(bench: Bench) -> tuple[bool, bool, bool]:
-        same = _same_encoder(bench, study)
-        return same and bench.method == method, same, bench.method == method
-
-    return max(benches, key=likeness, default=None)
-
 
 def _same_encoder(bench: Bench, study: Study) -> bool:
     own = study.encoder.backbone, study.encoder.image_size, study.encoder.stem
     return own == (bench.backbone, bench.image_size, "standard")
 
 
-def _is_of(bench: Bench, study: Study, method: str | None) -> bool:
+def _trains_alike(bench: Bench, study: Study) -> bool:
     again = study.engine.activation_checkpointing == bench.activation_checkpointing
-    return again and bench.method == method and _same_encoder(bench, study)
+    return again and _same_encoder(bench, study)
 
 
-def _rate(bench: Bench, flops: float, same: bool) -> Rate:
+def _flops(bench: Bench, counted: Counted) -> float:
+    """Operations a second while it pretrained the network that was ``counted``."""
+    return bench.train_images_per_s * counted.flops.share(bench.batch_size) / bench.batch_size
+
+
+def _growth(bench: Bench, study: Study, counted: Counted) -> float:
+    """How many times the operations of an image ``counted`` takes, of those that were timed."""
+    return 1.0 if _same_encoder(bench, study) else counted.forward / _counted_as(bench).forward
+
+
+def _said(bench: Bench, batch: int | None, *, measured: bool, what: str | None = None) -> str:
     where = f"{bench.device}, {bench.threads} threads" if not bench.on_gpu else bench.device
-    network = f"{bench.method}, {bench.backbone} at {bench.image_size} px"
+    of = f", batch {batch}" if batch else ""
+    network = f"{what or bench.method}, {bench.backbone} at {bench.image_size} px{of}"
     said = f"{network}, measured on {where}, {bench.date}"
-    return Rate(flops, same, said if same else f"{said}; scaled by operations, an assumption")
+    return said if measured else f"{said}; scaled by operations, an assumption"
 
 
 def _counted_as(bench: Bench) -> Counted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.arms import PROTOCOLS, Origin, is_pretrained
 from headstart.config import Study, StudyError
-from headstart.cost import steps_of
+from headstart.cost import steps_of, trials_of
 from headstart.data.batches import Order
 from headstart.data.hamming import Bands
 from headstart.data.near import REVIEW_DISTANCE
@@ -93,21 +93,40 @@ def _cut(study: Study, unlabelled: int, labelled: int, classes: int) -> Sizes:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What one encoder and its classifiers take, counted in images.
+class Labelled:
+    """End-to-end training of an encoder's arms on labels: its ``steps``, the ``images`` in them,
+    and images of validation ``judged`` in between.
+    """
 
-    ``steps`` of pretraining with ``batch`` images each; ``trained`` images that end-to-end training
-    sees, at the least and at the most; ``judged`` images that a network is asked about without
-    training, at the least and at the most; ``solved`` labelled images summed over linear heads;
-    ``networks`` whose weights are kept.
+    steps: int = 0
+    images: int = 0
+    judged: int = 0
+
+    def __add__(self, other: Labelled) -> Labelled:
+        return Labelled(
+            self.steps + other.steps, self.images + other.images, self.judged + other.judged
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one encoder and its classifiers take.
+
+    ``steps`` of pretraining with ``batch`` images each, and images ``looked_at`` for collapse;
+    ``labelled`` training at the least and at the most; ``judged`` images that a network is asked
+    about besides; ``heads`` that are linear, and labelled images ``solved`` summed over them;
+    ``arms`` that are scored; ``networks`` whose weights are kept.
     """
 
     method: str
     steps: int
     batch: int
-    trained: tuple[int, int]
-    judged: tuple[int, int]
+    looked_at: int
+    labelled: tuple[Labelled, Labelled]
+    judged: int
+    heads: int
     solved: int
+    arms: int
     networks: int
 
     @property
@@ -126,32 +145,46 @@ def _work(study: Study, sizes: Sizes, task: Task) -> Work:
     order = Order(pool, settings.batch_size, task.seed, settings.drop_last)
     pretrained = is_pretrained(task.method)
     steps = order.steps_per_epoch * settings.epochs if pretrained else 0
-    checks = settings.epochs / settings.check_epochs if pretrained else 0
-    looked_at = round(checks * (min(PROBE, pool) + min(PROBE, sizes.train)))
+    # Before the first step and after the last, half a look each.
+    looks = settings.epochs / settings.check_epochs + 1 if pretrained else 0
     cells = list(cells_of(study, task.method, task.seed))
     trained = [_trained(study, sizes, cell) for cell in cells if PROTOCOLS[cell.protocol].trained]
-    asked = looked_at + (sizes.labelled if cells else 0) + len(trained) * sizes.test
+    linear = [sizes.budget(cell.fraction)[0] for cell in cells if cell.protocol == "linear"]
+    asked = sum(sizes.test + sizes.budget(c.fraction)[1] for c in cells if _has_network(c))
     return Work(
         method=task.method,
         steps=steps,
         batch=min(settings.batch_size, pool),
-        trained=(sum(t[0][0] for t in trained), sum(t[0][1] for t in trained)),
-        judged=(asked + sum(t[1][0] for t in trained), asked + sum(t[1][1] for t in trained)),
-        solved=sum(sizes.budget(c.fraction)[0] for c in cells if c.protocol == "linear"),
+        looked_at=round(looks * (min(PROBE, pool) + min(PROBE, sizes.train))),
+        labelled=(
+            sum((least for least, _ in trained), Labelled()),
+            sum((most for _, most in trained), Labelled()),
+        ),
+        judged=(sizes.labelled if cells else 0) + asked,
+        heads=len(linear),
+        solved=sum(linear),
+        arms=len(cells),
         networks=pretrained + len(trained),
     )
 
 
-def _trained(study: Study, sizes: Sizes, cell: Cell) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Images trained on, and images of validation asked about, of an arm trained end to end."""
+def _has_network(cell: Cell) -> bool:
+    return PROTOCOLS[cell.protocol].network
+
+
+def _trained(study: Study, sizes: Sizes, cell: Cell) -> tuple[Labelled, Labelled]:
+    """The training of an arm end to end, at the least and at the most."""
     settings = study.classify.finetune
     train, validation = sizes.budget(cell.fraction)
     order = Order(train, settings.batch_size, cell.seed, drop_last=False)
     pool = sizes.pool(study) if cell.protocol == "matched" else None
-    base = base_steps(study, order, pool) * min(settings.batch_size, train)
-    least, most = steps_of(settings)
-    read = settings.epochs * validation
-    return (least * base, most * base), (least * read, most * read)
+    base = base_steps(study, order, pool)
+    ends = zip(steps_of(settings), trials_of(settings), strict=True)
+    least, most = (
+        Labelled(n * base, n * order.images(base), trials * settings.epochs * validation)
+        for n, trials in ends
+    )
+    return least, most
 
 
 def near_searches(study: Study, sizes: Sizes) -> Iterator[float]:
