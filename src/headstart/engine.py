@@ -26,10 +26,10 @@ from headstart.config import EngineSettings, StudyError
 from headstart.cores import kept_memory, usable_cores
 from headstart.data.ahead import Ahead, Batch
 from headstart.nn.checkpoint import DamagedError, load_state, save_state
+from headstart.nn.convolutions import faster_convolutions
 from headstart.nn.joint_norm import joint_norm
 from headstart.nn.optim import apply_lr
 from headstart.nn.recompute import NoBlocksError, recomputing
-from headstart.nn.small_maps import small_maps
 
 M = TypeVar("M", bound=nn.Module)
 EPOCH_SECONDS = 30.0  # least time between two checkpoints at ends of epochs
@@ -173,7 +173,7 @@ class Engine:
     @contextmanager
     def forward(self) -> Iterator[None]:
         """What a training computes its loss in: the precision, and faster ways to the same."""
-        faster = nullcontext() if self.compile else small_maps(self.device)
+        faster = nullcontext() if self.compile else faster_convolutions(self.device)
         with self.autocast(), joint_norm(), faster:
             yield
 

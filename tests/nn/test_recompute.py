@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.methods.moco import MoCo
+from headstart.nn.convolutions import faster_convolutions
 from headstart.nn.encoder import build_encoder
 from headstart.nn.recompute import NoBlocksError, blocks, recomputing
-from headstart.nn.small_maps import small_maps
 
 BACKBONES = {
     "resnet18": ("BasicBlock", 8),
@@ -191,7 +191,7 @@ def test_mocos_groups_and_small_maps_are_computed_again_as_they_were() -> None:
     for method, context in ((kept, nullcontext()), (again, recomputing(again))):
         torch.manual_seed(1)
         with context:
-            with small_maps(torch.device("cpu")):
+            with faster_convolutions(torch.device("cpu")):
                 loss = method.loss(x1, x2)
             loss.backward()
     for one, other in zip(kept.parameters(), again.parameters(), strict=True):
