@@ -15,7 +15,7 @@ demo-seeds: .venv/.installed  ## the demo on ten sets of bags, into runs/demo-se
 	$(BIN)/python docs/studies/demo_seeds.py runs/demo-seeds > runs/demo-seeds.md
 
 test: check  ## everything that CI holds
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed-test  ## style, types and dead code
 	$(BIN)/ruff check .
@@ -32,17 +32,17 @@ lowest:  ## the tests with the lowest versions of libraries that are allowed, in
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	.venv-lowest/bin/uv pip compile --quiet pyproject.toml --extra all --no-deps \
 	  --resolution lowest-direct -o .venv-lowest/lowest.txt
-	VIRTUAL_ENV=.venv-lowest .venv-lowest/bin/uv pip install --quiet \
+	VIRTUAL_ENV=.venv-lowest .venv-lowest/bin/uv pip install --quiet --compile-bytecode \
 	  -c .venv-lowest/lowest.txt -e '.[all,test]'
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv-lowest/bin/python -m pytest -W default \
-	  -n $(JOBS) --dist loadfile
+	  -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 newest:  ## the tests with the newest versions, in .venv-newest
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=.venv-newest .venv-newest/bin/uv pip install --quiet --upgrade -e '.[all,test]'
+	VIRTUAL_ENV=.venv-newest .venv-newest/bin/uv pip install --quiet --compile-bytecode --upgrade -e '.[all,test]'
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE .venv-newest/bin/python -m pytest \
-	  -n $(JOBS) --dist loadfile
+	  -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 kills: .venv/.installed-test  ## a small study killed sixty times; prints where, and what differed
 	$(BIN)/python tests/kill_harness.py --kills 60

@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from headstart.config import Study
     from headstart.stages.report import Outcome
 
+# Files that take longest begin first, so that none of them is alone at the end.
+LONGEST = (
+    "test_docs_blocks.py",
+    "test_export.py",
+    "test_kills.py",
+    "test_pipeline.py",
+    "test_pretrain.py",
+    "test_notebooks.py",
+    "test_terminal.py",
+    "test_faults.py",
+    "test_processes.py",
+    "test_ray.py",
+    "test_ranks.py",
+    "test_launcher.py",
+    "test_extensions.py",
+    "test_mlflow.py",
+    "test_page_in_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -82,6 +82,8 @@ def test_every_room_has_a_floor(path: Path) -> None:
         "headstart.attributions",
         "headstart.data.scan",
         "headstart.data.sources",
+        "headstart.executors.processes",
+        "headstart.executors.worker",
         "headstart.plugins",
         "headstart.reporting.sections",
     ],

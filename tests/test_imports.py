@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from rooms import dotted, modules
 
 NAMES = sorted(
@@ -65,15 +63,14 @@ def test_importing_every_module_leaves_the_host_as_it_was() -> None:
     assert before == after
 
 
-@pytest.mark.parametrize(
-    ("harm", "what"),
-    [
-        ("PIL.Image.MAX_IMAGE_PIXELS = None", "MAX_IMAGE_PIXELS"),
-        ("warnings.simplefilter('ignore')", "warnings"),
-        ("logging.basicConfig()", "handlers"),
-    ],
-)
-def test_a_change_would_be_seen(harm: str, what: str) -> None:
-    out = run(f"{STATE}\n{harm}\nprint(json.dumps([before, state()]))")
-    before, after = json.loads(out.splitlines()[-1])
-    assert {key for key in before if before[key] != after[key]} == {what}
+def test_a_change_would_be_seen() -> None:
+    harms = {
+        "MAX_IMAGE_PIXELS": "PIL.Image.MAX_IMAGE_PIXELS = None",
+        "warnings": "warnings.simplefilter('ignore')",
+        "handlers": "logging.basicConfig()",
+    }
+    lines = [f"{harm}\nprint(json.dumps([before, before := state()]))" for harm in harms.values()]
+    out = run("\n".join([STATE, *lines]))
+    seen = [json.loads(line) for line in out.splitlines()[-len(harms) :]]
+    for what, (before, after) in zip(harms, seen, strict=True):
+        assert {key for key in before if before[key] != after[key]} == {what}

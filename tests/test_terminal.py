@@ -111,22 +111,15 @@ def test_the_end_of_a_run_fits_the_terminal(
 
 
 @in_tmux
-def test_bars_with_an_eta_while_it_runs(
+def test_bars_with_an_eta_while_it_runs_and_what_ctrl_c_says(
     screen: Callable[[int, list[str]], Screen], study: Path, tmp_path: Path
 ) -> None:
+    """What is kept, and how to go on."""
     window = screen(80, [*HEADSTART, "run", str(study), "--out", str(tmp_path / "run")])
     lines = window.until(lambda text: re.search(r"simclr.*━.*eta", text))
+    window.press("C-c")
     assert any(line.startswith("encoders with their classifiers") for line in lines)
     assert max(map(len, lines)) <= 80
-
-
-@in_tmux
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
-    screen: Callable[[int, list[str]], Screen], study: Path, tmp_path: Path
-) -> None:
-    window = screen(80, [*HEADSTART, "run", str(study), "--out", str(tmp_path / "run")])
-    window.until(lambda text: re.search(r"simclr.*━", text))
-    window.press("C-c")
     lines = window.until(lambda text: "ended with" in text)
     assert lines[-1] == "ended with 130"
     said = " ".join(lines)

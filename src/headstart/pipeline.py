@@ -31,7 +31,7 @@ from headstart.cost import Todo, cost_lines, estimate, is_long
 from headstart.engine import Engine
 from headstart.executors import EXECUTORS
 from headstart.results import Provenance
-from headstart.runtime import run as runtime
+from headstart.runtime import process
 from headstart.runtime.curves import tell_moments
 from headstart.runtime.run import (
     Branch,
@@ -243,7 +243,7 @@ class Work:
 
 def _reopened(study: Study, folder: Path, further: Mapping[str, str]) -> Work:
     """The work of a run folder that another process holds, in this process."""
-    tell = runtime.process_tell
+    tell = process.tell or Silence()
     engine = Engine(study.engine, tell.line)
     run = Run(study, folder, Store(folder, tell.line), engine, tell, further)
     return Work(run, index(run))

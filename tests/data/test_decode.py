@@ -172,7 +172,9 @@ def test_every_mode_that_a_tiff_holds_is_read(tmp_path: Path, mode: str) -> None
         image = ImageCms.profileToProfile(rgb, srgb, lab, outputMode="LAB")
     elif image.mode != mode:
         image = rgb.convert(mode)
-    assert np.ptp(good(saved(tmp_path / "any.tiff", image)).pixels) > 50
+    # Pillow before 13 reads YCbCr only where it is compressed, as such files are.
+    how = {"compression": "tiff_lzw"} if mode == "YCbCr" else {}
+    assert np.ptp(good(saved(tmp_path / "any.tiff", image, **how)).pixels) > 50
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff"])

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headstart.config import StudyError
-from headstart.runtime import run
+from headstart.runtime import process
 
 
 def square(number: int) -> int:
-    run.process_tell.line(f"squaring {number}")
-    run.process_tell.progress("squares", number, 9)
-    run.process_tell.curve("squares", number, {"root": float(number), "none": None})
+    if process.tell is not None:
+        process.tell.line(f"squaring {number}")
+        process.tell.progress("squares", number, 9)
+        process.tell.curve("squares", number, {"root": float(number), "none": None})
     print("not a message")
     return number * number
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jobs
 import pytest
@@ -15,7 +15,6 @@ import pytest
 import tiny_study
 from headstart.config import StudyError
 from headstart.executors.ray import Ray
-from headstart.pipeline import run_study
 
 pytest.importorskip("ray")
 
@@ -60,17 +59,10 @@ def test_the_task_of_a_killed_worker_is_tried_once_more(cluster: str, tmp_path: 
         list(Ray(1, tiny_study.Spoken()).map(jobs.Killed(tmp_path / "ever", 99), [4]))
 
 
-def test_a_study_on_ray_is_the_study_in_series(cluster: str, bags: Path, tmp_path: Path) -> None:
-    changes = {"explain": {"images": 0}, "label_fractions": [1.0]}
-    found = {}
-    for name in ("serial", "ray"):
-        engine = {"device": "cpu", "precision": "32", "threads": 1, "executor": name}
-        study = tiny_study.study(bags, only=["simclr", "byol"], engine=engine, **changes)
-        outcome = run_study(study, tmp_path / name / "run")
-        results = json.loads(outcome.results_path.read_text(encoding="utf8"))
-        made = {path.parent.name for path in outcome.results_path.parent.rglob("done.json")}
-        found[name] = made, {k: results[k] for k in ("arms", "pretraining", "comparisons", "gates")}
-    assert found["ray"] == found["serial"]
+def test_a_study_on_ray_is_the_study_in_series(
+    cluster: str, found_by: Callable[[str, Path], Any], in_series: Any, tmp_path: Path
+) -> None:
+    assert found_by("ray", tmp_path / "run") == in_series
 
 
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,14 @@ def runs(
     study = tiny_study.study(
         bags,
         only=["simclr"],
+        data={"limit": 24},
         encoder={"backbone": "resnet18", "image_size": 32},
-        classify={"protocols": ["finetune", "linear"]},
+        pretrain={"epochs": 1},
+        classify={"protocols": ["finetune", "linear"], "finetune": {"epochs": 1, "min_steps": 2}},
         explain={"images": 0},
     )
-    resnet = run_study(study, tmp_path_factory.mktemp("resnet18") / "run")
+    with pytest.MonkeyPatch.context() as patch:  # what is exported needs no page
+        patch.setattr("headstart.stages.report.write_report", lambda _, folder: folder)
+        resnet = run_study(study, tmp_path_factory.mktemp("resnet18") / "run")
     outcomes = {"test_resnet": finished, "resnet18": resnet}
     return {name: outcome.results_path.parent for name, outcome in outcomes.items()}

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -286,7 +287,7 @@ class _Home:
             pixels = np.lib.format.open_memmap(self.pixels, mode=mode)
         except FileNotFoundError:
             raise _AlteredError("pixels.npy is gone") from None
-        except (ValueError, EOFError, SyntaxError):
+        except (ValueError, EOFError, SyntaxError, TokenError):  # the header is Python
             raise _AlteredError("pixels.npy was cut off or altered") from None
         size = pixels.offset + pixels.nbytes
         alike = pixels.shape == self.shape and pixels.dtype == self.dtype

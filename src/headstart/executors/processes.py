@@ -14,12 +14,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.config import StudyError
 from headstart.cores import THREADS
 from headstart.executors.base import R, T
-from headstart.runtime.run import Tell
+
+if TYPE_CHECKING:
+    from headstart.runtime.run import Tell
 
 COMMAND = (sys.executable, "-P", "-m", "headstart.executors.worker")
 TRIES = 2

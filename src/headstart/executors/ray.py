@@ -16,17 +16,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.config import StudyError
 from headstart.executors.base import R, T
 from headstart.executors.worker import answer_of
-from headstart.runtime import run
-from headstart.runtime.run import Tell
+from headstart.runtime import process
+
+if TYPE_CHECKING:
+    from headstart.runtime.run import Tell
 
 TRIES = 2
 SECONDS = 0.2  # between two looks at what the tasks have told
-LOCAL = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+LOCAL = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
 class Ray:
@@ -89,7 +91,7 @@ class _Mouth:
 
 def _done(work: Callable[[T], R], task: T, queue: Any) -> R | Exception:
     """The work itself, in a worker of Ray; an error travels as an answer, as Ray may lose it."""
-    run.process_tell = _Mouth(queue)
+    process.tell = _Mouth(queue)
     return answer_of(work, task)
 
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from headstart import interrupt
 from headstart.executors.base import R, T
-from headstart.runtime import run
+from headstart.runtime import process
 
 
 class Relay:
@@ -45,7 +45,7 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # what libraries print is no message
         relay = Relay(out)
-        run.process_tell = relay
+        process.tell = relay
         try:
             with interrupt.listening():
                 work, task = pickle.load(sys.stdin.buffer)  # noqa: S301 - from this very program

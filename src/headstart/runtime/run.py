@@ -51,10 +51,6 @@ class Silence:
         """Drop it."""
 
 
-process_tell: Tell = Silence()
-"""Who hears of a run that was sent to this process; a worker process puts its parent here."""
-
-
 @dataclass(frozen=True)
 class Run:
     """One study while its stages run."""

@@ -149,7 +149,7 @@ def random_style(r: Generator) -> Style:
     body, second = any_colour(r), any_colour(r)
     trim = body if r.random() < 0.3 else any_colour(r)
     dark = tuple(int(c * 0.8) for c in trim) if trim == body else trim
-    metal = hsv(0.12, r.choice([0.05, 0.1, 0.55]), r.uniform(0.6, 0.95))
+    metal = hsv(0.12, float(r.choice([0.05, 0.1, 0.55])), r.uniform(0.6, 0.95))
     cord = any_colour(r) if r.random() < 0.6 else hsv(0.1, 0.15, 0.9)
     lining = hsv(r.random(), r.uniform(0, 0.4), r.uniform(0.08, 0.2))
     stitch = hsv(0.11, r.uniform(0, 0.4), r.uniform(0.75, 1.0))
