@@ -54,10 +54,17 @@ def test_reading_is_shared_among_the_cores() -> None:
     none = study(data={"near_duplicates": False})
     four = forecast(none, SIZES, OWN, Rates((a_bench(),)))
     eight = forecast(none, SIZES, replace(OWN, cores=8), Rates((a_bench(),)))
-    assert four.index == pytest.approx(7400 / 500 / 4)
+    hashed = 5.3e-5 + 2.3e-9 * 40**2
+    assert four.index == pytest.approx(7400 * (1 / 500 + hashed) / 4)
     assert eight.index == pytest.approx(four.index / 2)
     copies = forecast(study(), SIZES, OWN, Rates((a_bench(),)))
-    assert copies.index > four.index + sum(near_searches(study(), SIZES))
+    assert copies.index == pytest.approx(four.index + sum(near_searches(study(), SIZES)))
+
+
+def test_one_process_hands_images_out_however_many_decode() -> None:
+    none = study(data={"near_duplicates": False})
+    many = forecast(none, SIZES, replace(OWN, cores=1000), Rates((a_bench(),)))
+    assert many.index == pytest.approx(7400 * 7e-5)
 
 
 def test_the_cache_is_as_large_as_its_pixels() -> None:
@@ -65,7 +72,24 @@ def test_the_cache_is_as_large_as_its_pixels() -> None:
     assert plan.disk > 7400 * 3 * 40 * 40
     twice = forecast(study(), replace(SIZES, unlabelled=6400 + 7400), OWN, Rates((a_bench(),)))
     assert twice.disk - plan.disk == 7400 * 3 * 40 * 40
-    assert plan.scratch == 7400 * 3 * 32 * 32
+
+
+def test_a_budget_saves_disk_and_costs_decoding() -> None:
+    """An epoch takes as long as decoding what is not kept; with room for all nothing changes."""
+    plan, more, less = (
+        forecast(study(data={"cache_budget": budget}), SIZES, OWN, Rates((a_bench(),)))
+        for budget in (None, "1GB", "10MB")
+    )
+    assert (more.disk, more.pretraining) == (plan.disk, plan.pretraining)
+    assert plan.disk - less.disk == pytest.approx(7400 * 3 * 40 * 40 - 10e6)
+    slow = (
+        replace(OWN, cores=1),
+        Rates((a_bench().model_copy(update={"cache_images_per_s_per_core": 0.1}),)),
+    )
+    whole = forecast(study(), SIZES, *slow)
+    streamed = forecast(study(data={"cache_budget": "10MB"}), SIZES, *slow)
+    assert streamed.pretraining > 10 * whole.pretraining
+    assert any("decoded again in every epoch" in line for line in streamed.basis)
 
 
 def on_gpus(gpus: int, **changes: object) -> Plan:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from headstart.config import Study
 from headstart.cost import makespan
-from headstart.data.prints import THUMB
 from headstart.plan.networks import Counted, count
 from headstart.plan.rates import LINK, Rates
 from headstart.plan.work import Sizes, Work, near_searches, work_of
@@ -18,8 +17,12 @@ IMAGE_BYTES = 1300.0
 measured for 100,000 images with paths of 50 letters."""
 PROCESS_BYTES = 1.2e9
 """Of a process before it holds an image: mostly libraries."""
-HASHED, HASHED_PIXEL = 3e-5, 1e-8
-"""Core-seconds that the hashes of an image take, and each of its cached pixels besides."""
+HASHED, HASHED_PIXEL = 5.3e-5, 2.3e-9
+"""Core-seconds that the hashes of an image take, and each of its cached pixels besides: measured at
+40 to 280 px."""
+HANDED = 7e-5
+"""Seconds that the one process which hands images to the others takes for each: 58 µs were measured
+for files, 69 for shards."""
 EXCHANGE = 30e-6  # seconds that one exchange between processes takes, however little it carries
 FEW = 32  # images a process below which a GPU is not kept busy
 ASSUMED_LINK = (
@@ -53,9 +56,8 @@ class Plan:
 
     ``index``, ``pretraining`` and the two ends of ``classifiers`` are seconds of work: of all
     cores of one machine, and of one GPU or process. ``low`` and ``high`` are seconds on the clock
-    in the best of ``layouts``, the first; ``disk``, ``memory`` and ``gpu_memory`` are bytes,
-    ``scratch`` bytes of disk while images are indexed. ``basis`` says where each rate is from,
-    ``warnings`` what will not go well.
+    in the best of ``layouts``, the first; ``disk``, ``memory`` and ``gpu_memory`` are bytes.
+    ``basis`` says where each rate is from, ``warnings`` what will not go well.
     """
 
     sizes: Sizes
@@ -67,7 +69,6 @@ class Plan:
     low: float
     high: float
     disk: float
-    scratch: float
     memory: float
     gpu_memory: float
     measured: bool
@@ -113,8 +114,7 @@ def forecast(study: Study, sizes: Sizes, machine: Machine, rates: Rates) -> Plan
         layouts=layouts,
         low=layouts[0].low,
         high=layouts[0].high,
-        disk=3 * study.cached_side**2 * sizes.all + weights + features,
-        scratch=3 * THUMB**2 * sizes.all if study.data.near_duplicates else 0,
+        disk=reckoner.kept * sizes.all * 3 * study.cached_side**2 + weights + features,
         memory=PROCESS_BYTES + IMAGE_BYTES * sizes.all,
         gpu_memory=max((reckoner.memory(work) for work in works), default=0) * (machine.gpus > 0),
         measured=reckoner.measured,
@@ -164,12 +164,22 @@ class _Reckoner:
 
     def index(self) -> float:
         """Reading and hashing on all cores, and the search for copies on one."""
-        images, data = self.sizes.all, self.study.data
-        read = images / (self.rates.decoded(self.study.cached_side) * self.machine.cores)
-        if not data.near_duplicates:
-            return read
-        hashed = images * (HASHED + HASHED_PIXEL * self.study.cached_side**2)
-        return read + hashed + sum(near_searches(self.study, self.sizes))
+        read = max(self._decoding(self.sizes.all), HANDED * self.sizes.all)
+        searched = self.study.data.near_duplicates
+        return read + (sum(near_searches(self.study, self.sizes)) if searched else 0.0)
+
+    @property
+    def kept(self) -> float:
+        """The share of all images whose pixels the cache has room for."""
+        budget = self.study.data.cache_budget
+        size = 3 * self.study.cached_side**2 * self.sizes.all
+        return 1.0 if budget is None else min(1.0, budget / size)
+
+    def _decoding(self, images: float) -> float:
+        """Seconds in which all cores decode and hash images."""
+        side = self.study.cached_side
+        each = 1 / self.rates.decoded(side) + HASHED + HASHED_PIXEL * side**2
+        return images * each / self.machine.cores
 
     def encoder(self, work: Work) -> _Encoder:
         """Seconds of an encoder and its classifiers."""
@@ -193,14 +203,19 @@ class _Reckoner:
         return self.rates.scored(self.study).seconds(work.arms, work.arms * self.sizes.test)
 
     def _pretraining(self, work: Work, processes: int) -> float:
-        """Steps by all processes, and looks for collapse by one."""
+        """Steps by all processes, as fast as images that are not kept are decoded, and looks for
+        collapse by one.
+        """
         if not work.steps:
             return 0.0
         rate, counted = self.pretraining[work.kind], self.counted[work.kind]
         processes = min(processes, work.batch)
         computing = counted.flops.share(work.batch, processes) / rate.flops
         stepping = work.steps * (computing + self._exchanging(counted, work.batch, processes))
-        return stepping + work.looked_at * self.rates.looked(self.study, self.labelled)
+        decoding = self._decoding((1 - self.kept) * work.steps * work.batch)
+        return max(stepping, decoding) + work.looked_at * self.rates.looked(
+            self.study, self.labelled
+        )
 
     def _exchanging(self, counted: Counted, batch: int, processes: int) -> float:
         """Seconds a step: gradients in a ring, features of the batch, BatchNorm's statistics."""
@@ -234,6 +249,8 @@ class _Reckoner:
         whose = "from the bench file" if self.rates.benches else "measured elsewhere, an assumption"
         rate, cores = self.rates.decoded(self.study.cached_side), self.machine.cores
         lines.append(f"Reading: {rate:,.0f} files a second and core, {whose}; {cores} cores.")
+        if self.kept < 1:
+            lines.append(f"{1 - self.kept:.0%} of the images are decoded again in every epoch.")
         lines.append("Explaining, comparing and the report come on top.")
         return tuple(lines)
 

@@ -27,8 +27,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"Of it, reading and looking for copies {seconds(plan.index)}; on one GPU or process, "
         f"pretraining would take {seconds(plan.pretraining)}, classifiers {between(least, most)}."
     )
-    room = f"{size(plan.disk)} of disk, {size(plan.scratch)} more while images are indexed"
-    lines.append(f"{room}; {size(plan.memory)} of memory{_of_gpu(plan)}.")
+    lines.append(f"{size(plan.disk)} of disk; {size(plan.memory)} of memory{_of_gpu(plan)}.")
     kind = "Rates" if plan.measured else "Not measured for this study on this machine. Rates"
     lines.append(f"{kind}:")
     return [*lines, *(f"  {line}" for line in plan.basis), *plan.warnings]
