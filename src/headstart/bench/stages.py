@@ -35,7 +35,7 @@ SCORED = (100, 1_000)  # test images of an arm whose scores and intervals are ti
 
 def brightness_classes(cache: PixelCache, rows: Ints) -> Ints:
     """Classes (N,) of equal size by mean brightness: a thing to learn in images without labels."""
-    means = [float(cache.pixels[row, :, ::4, ::4].mean()) for row in rows]
+    means = [float(cache.pixels[row][:, ::4, ::4].mean()) for row in rows]
     places = np.argsort(np.argsort(means, kind="stable"))
     return (places * CLASSES // max(1, len(rows))).astype(np.int64)
 

@@ -63,6 +63,11 @@ class Run:
     further_weights: Mapping[str, str] = field(default_factory=dict)
     """What each of the study's further weights holds, by name: the SHA-256 of the file."""
 
+    @property
+    def cache(self) -> Path:
+        """The folder of decoded pixels and of copies of shards, which runs may share."""
+        return self.study.data.cache or self.folder.parent / ".headstart-cache"
+
 
 def pool_parts(train_joins: bool) -> tuple[str, ...]:
     """The parts whose images are pretrained on; never validation or test."""

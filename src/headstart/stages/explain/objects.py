@@ -81,9 +81,9 @@ def _images(run: Run, data: Dataset) -> Iterator[Found]:
     rows = (index.ids, index.paths, index.labels, index.splits)
     labeled = run.study.data.labeled
     inside = {}
-    if labeled is not None and not all(map(os.path.isfile, index.paths.tolist())):
+    if labeled is not None and not all(map(os.path.isfile, index.paths)):
         endings = endings_of(data.bands)
-        files = find_labeled(labeled, endings=endings)
+        files = find_labeled(labeled, endings=endings, copies=run.cache)
         inside = {found.id: found.read for found in files}
     for identity, path, label, split in zip(*(row.tolist() for row in rows), strict=True):
         name = classes[label] if label >= 0 else ""

@@ -43,7 +43,7 @@ def index(run: Run) -> Dataset:
     groups = _groups(data.groups, files)
     side = run.study.cached_side
     kept = Kept(bands, data.cache_budget)
-    cache = open_cache(files, side, _home(run), run.tell.progress, run.tell.line, kept)
+    cache = open_cache(files, side, run.cache, run.tell.progress, run.tell.line, kept)
     settings = {
         "files": identity(files, bands),
         "side": side,
@@ -69,11 +69,6 @@ def index(run: Run) -> Dataset:
     return Dataset(entry, index, cache, size, run.engine, bands, _shards(files))
 
 
-def _home(run: Run) -> Path:
-    """The folder of decoded pixels, and of copies of shards."""
-    return run.study.data.cache or run.folder.parent / ".headstart-cache"
-
-
 def _shards(files: Sequence[Found]) -> Ints | None:
     """The shard of each file (N,), as numbers, −1 for none; None where none lies in a shard."""
     numbers = {shard: n - 1 for n, shard in enumerate(sorted({"", *(f.shard for f in files)}))}
@@ -94,10 +89,9 @@ def _find(run: Run, bands: Bands | None) -> list[Found]:
     if data.labeled is None:
         raise StudyError("--labeled: a folder with one folder of images for each class is needed")
     endings = endings_of(bands)
-    home = _home(run)
-    files = find_labeled(data.labeled, run.folder, endings, home)
+    files = find_labeled(data.labeled, run.folder, endings, run.cache)
     if data.unlabeled is not None:
-        files = find_unlabeled(data.unlabeled, run.folder, endings, home) + files
+        files = find_unlabeled(data.unlabeled, run.folder, endings, run.cache) + files
     if bands and find_spec("tifffile") is None and any(map(_is_tiff, files)):
         raise StudyError(f"data.channels {bands.channels}: {NEEDS_TIFFFILE}")
     return limit_files(files, data.limit) if data.limit else files
