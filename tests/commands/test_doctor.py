@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -88,21 +87,6 @@ def test_openmp_s_threads_sleep_unless_the_user_wants_them_to_spin(
     if not lines:
         pytest.skip("torch here has another OpenMP")
     assert all(said in line for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "threads", "lines"),
-    [("cpu", "bf16", 2, 1), ("cpu", "bf16", 1, 0), ("cpu", "32", 2, 0), ("cuda", "bf16", 2, 0)],
-)
-def test_threads_that_spin_are_told_of(
-    device: str, precision: str, threads: int, lines: int
-) -> None:
-    engine = SimpleNamespace(
-        device=SimpleNamespace(type=device), precision=precision, threads=threads
-    )
-    said = list(doctor._sharing(engine))
-    assert len(said) == lines
-    assert all("--set engine.threads=1" in line for line in said)
 
 
 _SET = """

@@ -19,8 +19,6 @@ from headstart.commands.options import Device
 if TYPE_CHECKING:
     import torch
 
-    from headstart.engine import Engine
-
 NOT_FOR_USERS = ("test", "all", "docs")
 
 
@@ -126,20 +124,10 @@ def _machine(device: str, out: Path) -> Iterator[str]:
         f"cores: {usable_cores()} of {shown} may be used, {torch.get_num_threads()} threads; "
         f"threads that wait: {waits}"
     )
-    yield from _sharing(engine)
     memory = usable_memory()
     yield f"memory: {memory / 1e9:.1f} GB" if memory else "memory: the system does not say"
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     yield f"disk: {shutil.disk_usage(place).free / 1e9:.1f} GB free in {place}"
-
-
-def _sharing(engine: Engine) -> Iterator[str]:
-    """Where several threads train in bfloat16: oneDNN's convolutions have barriers that spin."""
-    if engine.device.type == "cpu" and engine.precision == "bf16" and engine.threads > 1:
-        yield (
-            "sharing: where other programs use these cores too, --set engine.threads=1 is faster; "
-            "threads that compute gradients in bfloat16 spin while they wait for one another"
-        )
 
 
 def _name(device: torch.device) -> str:
