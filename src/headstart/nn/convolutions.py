@@ -11,14 +11,14 @@ where another program uses the cores too, a step took thirty times as long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from headstart.nn.replaced import Replaced
 
 LARGEST = 2  # side of a map in pixels
 ONE = (1, 1)
@@ -26,20 +26,7 @@ ONE = (1, 1)
 
 def faster_convolutions(device: torch.device) -> AbstractContextManager[object]:
     """A context in which convolutions are computed so; it does nothing on other devices."""
-    return _Faster() if device.type == "cpu" else nullcontext()
-
-
-class _Faster(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is torch.conv2d:
-            return _conv2d(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    return Replaced(torch.conv2d, _conv2d) if device.type == "cpu" else nullcontext()
 
 
 def _conv2d(  # noqa: PLR0913 - the signature is PyTorch's

@@ -7,7 +7,7 @@ statistics computes them of the joint batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -16,9 +16,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
 from headstart import ranks
+from headstart.nn.replaced import Replaced
 
 
 def joint_norm() -> AbstractContextManager[object]:
@@ -26,20 +26,15 @@ def joint_norm() -> AbstractContextManager[object]:
     return _JointNorm() if ranks.world() > 1 else nullcontext()
 
 
-class _JointNorm(TorchFunctionMode):
+class _JointNorm(Replaced):
     apart = False
     """Whether every rank has statistics of its own for now."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is F.batch_norm and not self.apart:
-            return joint_batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+    def __init__(self) -> None:
+        super().__init__(F.batch_norm, self._batch_norm)
+
+    def _batch_norm(self, *args: Any, **kwargs: Any) -> Tensor:
+        return (F.batch_norm if self.apart else joint_batch_norm)(*args, **kwargs)
 
 
 def joint_batch_norm(  # noqa: PLR0913 - the signature is PyTorch's
@@ -149,28 +144,16 @@ def _outputs(modules: Sequence[nn.Module], keepers: Sequence[Any], own: Sequence
     return x
 
 
-class _GroupNorm(TorchFunctionMode):
+class _GroupNorm(Replaced):
     """Inside it, a ``batch_norm`` that computes statistics computes some for each group of rows.
 
     Convolutions of a whole batch are faster than those of each group; BatchNorm is not.
     """
 
     def __init__(self, norms: Sequence[Any], sizes: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(F.batch_norm, self._batch_norm)
         self.norms = {id(norm.running_var): norm for norm in norms}
         self.sizes = sizes
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        if func is F.batch_norm:
-            with _apart():
-                return self._batch_norm(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
 
     def _batch_norm(
         self,
@@ -189,7 +172,8 @@ class _GroupNorm(TorchFunctionMode):
         if id(running_var) in self.norms:
             self.norms[id(running_var)].num_batches_tracked.add_(len(groups) - 1)
         others = (running_mean, running_var, weight, bias, training, *rest)
-        return torch.cat([F.batch_norm(group, *others, **more) for group in groups])
+        with _apart():
+            return torch.cat([F.batch_norm(group, *others, **more) for group in groups])
 
 
 @contextmanager
