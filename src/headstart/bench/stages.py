@@ -21,8 +21,7 @@ from headstart.runtime.networks import load_encoder, outputs
 from headstart.runtime.run import Cell, Dataset, Run, Silence
 from headstart.stages.classify import FinetuneJob, base_grid
 from headstart.stages.evaluate import confidence, score
-from headstart.stages.pretrain import PROBE, Job, start
-from headstart.stages.pretrain.watch import PretrainWatch
+from headstart.stages.pretrain import PROBE, Job, PretrainWatch, start
 from headstart.store import Entry
 from headstart.types import Ints, Predictions
 

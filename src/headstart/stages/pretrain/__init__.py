@@ -23,6 +23,7 @@ from headstart.store import Entry
 __all__ = [
     "PROBE",
     "Job",
+    "PretrainWatch",
     "check_settings",
     "further_weights",
     "pretrain",
