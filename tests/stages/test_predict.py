@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from headstart.config import StudyError
+from headstart.data.splits import label_budget
 from headstart.finished import predict_images
 from headstart.results import load_results
 from headstart.stages.predict import USUAL, Wanted, as_csv, save_embeddings, usual_limit
 from headstart.stages.report import Outcome
+from headstart.types import DatasetIndex
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,14 @@ def judged(run: Path, arm: str) -> dict[str, dict[str, str]]:
         for row in rows
         if f"{row['method']}/{row['protocol']}" == arm and row["label_fraction"] == "1.0"
     }
+
+
+def validation_budget(run: Path) -> set[str]:
+    """Ids, below the folder, of the validation images that go with all labels."""
+    (folder,) = (path.parent for path in run.rglob("datasetindex.npz"))
+    index = DatasetIndex.load(folder)
+    chosen = label_budget(index, 1.0, 0, 0).validation
+    return {str(identity).removeprefix("labeled/") for identity in index.ids[chosen]}
 
 
 @pytest.mark.parametrize("arm", ["simclr/finetune", "moco/linear", "byol/knn", "random/linear"])
@@ -98,8 +108,16 @@ def test_distances_are_those_to_the_fifth_nearest_training_image(run: Path, bags
         apart = np.linalg.norm(x[name][:, None] - x["train"][None], axis=2)
         expected = np.sort(apart, axis=1)[:, 4]
         np.testing.assert_allclose(parts[name].distance, expected, atol=1e-4)
-    limit = np.sort(parts["validation"].distance)[-1]  # 27 images: rank 27
-    assert parts["test"].limit == pytest.approx(limit, abs=1e-5)
+    held_out = validation_budget(run)
+    apart = [
+        distance
+        for name, distance in zip(
+            parts["validation"].names, parts["validation"].distance, strict=True
+        )
+        if Path(name).as_posix().partition("/labeled/")[2] in held_out
+    ]
+    assert len(apart) == len(held_out) == parts["test"].held_out == 18
+    assert parts["test"].limit == pytest.approx(max(apart), abs=1e-5)  # ⌈19 · 0.95⌉ is the last
     expected = parts["test"].distance > parts["test"].limit
     np.testing.assert_array_equal(parts["test"].unlike, expected)
 
