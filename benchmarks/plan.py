@@ -116,7 +116,7 @@ def _run(study: Study, out: Path) -> Counter[str]:
         for name, function in before.items():
             setattr(pipeline, name, function)
     for done in (out / "pretrain").glob("*/done.json"):
-        if json.loads(done.read_text(encoding="utf8"))["status"] != "ok":
+        if json.loads(done.read_text(encoding="utf8"))["info"]["status"] != "ok":
             raise SystemExit(f"{done.parent.name} failed, so not every arm was trained: no figure")
     return spent
 

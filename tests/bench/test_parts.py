@@ -30,7 +30,7 @@ def test_decoding_is_timed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.01)
         return "not an image"
 
-    monkeypatch.setattr(parts, "decode", slow)
+    monkeypatch.setattr("headstart.data.worker.decode", slow)
     paths = [Path("a"), Path("b")]
     assert 1 < parts.decode_rate(paths, 80) <= 100
     assert asked == paths * (parts.REPEATS + 1)

@@ -130,7 +130,8 @@ def test_a_processor_s_file_says_nothing_of_a_gpu() -> None:
     study = tiny_study.study(only=["simclr"])
     assert not rates.training(study, "simclr", count(study, "simclr")).measured
     assert rates.decoded(80) == 500.0
-    assert Rates(gpu=GPUS["a100"]).decoded(280) == 587.0  # what was measured elsewhere
+    elsewhere = 1 / (1 / 587 + 5.3e-5 + 2.3e-9 * 280**2)  # decoded there, and hashed here
+    assert Rates(gpu=GPUS["a100"]).decoded(280) == pytest.approx(elsewhere)
 
 
 def test_heads_are_scaled_from_those_that_were_timed() -> None:

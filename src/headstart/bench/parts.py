@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +15,7 @@ import torch
 
 from headstart.bench.timed import Clock, wait
 from headstart.data.batches import Images, ViewPairs
-from headstart.data.decode import Decoded, decode
+from headstart.data.worker import Task, work
 from headstart.nn.encoder import Encoder
 from headstart.nn.linear import STRENGTHS, fit_heads
 from headstart.runtime.networks import outputs
@@ -37,16 +40,21 @@ def views_rate(batches: ViewPairs, clock: Clock = time.perf_counter) -> float:
 
 
 def decode_rate(paths: Sequence[Path], side: int, clock: Clock = time.perf_counter) -> float:
-    """Image files read, decoded and scaled to ``side`` a second, by one thread.
+    """Image files a second that one of the processes which decode reads, decodes, scales to
+    ``side``, hashes and writes down.
 
-    Files that cannot be read count too: they cost what they cost.
+    By its own code, in this process. Files that cannot be read count too: they cost what they cost.
     """
+    jobs = [json.dumps((row, str(path), row)).encode() for row, path in enumerate(paths)]
+    with tempfile.NamedTemporaryFile() as pixels:
+        task = Task(pixels.name, 0, side)
 
-    def read() -> int:
-        return sum(isinstance(decode(path, side), (Decoded, str)) for path in paths)
+        def read() -> int:
+            work(task, jobs, io.BytesIO())
+            return len(jobs)
 
-    read()
-    return _median_rate(read, clock)
+        read()
+        return _median_rate(read, clock)
 
 
 def heads_cost(

@@ -17,9 +17,6 @@ IMAGE_BYTES = 1300.0
 measured for 100,000 images with paths of 50 letters."""
 PROCESS_BYTES = 1.2e9
 """Of a process before it holds an image: mostly libraries."""
-HASHED, HASHED_PIXEL = 5.3e-5, 2.3e-9
-"""Core-seconds that the hashes of an image take, and each of its cached pixels besides: measured at
-40 to 280 px."""
 HANDED = 7e-5
 """Seconds that the one process which hands images to the others takes for each: 58 µs were measured
 for files, 69 for shards."""
@@ -164,7 +161,8 @@ class _Reckoner:
 
     def index(self) -> float:
         """Reading and hashing on all cores, and the search for copies on one."""
-        read = max(self._decoding(self.sizes.all), HANDED * self.sizes.all)
+        handed, cores = HANDED * self.sizes.all, self.machine.cores
+        read = max(self._decoding(self.sizes.all) + handed / cores, handed)
         searched = self.study.data.near_duplicates
         return read + (sum(near_searches(self.study, self.sizes)) if searched else 0.0)
 
@@ -177,9 +175,7 @@ class _Reckoner:
 
     def _decoding(self, images: float) -> float:
         """Seconds in which all cores decode and hash images."""
-        side = self.study.cached_side
-        each = 1 / self.rates.decoded(side) + HASHED + HASHED_PIXEL * side**2
-        return images * each / self.machine.cores
+        return images / self.rates.decoded(self.study.cached_side) / self.machine.cores
 
     def encoder(self, work: Work) -> _Encoder:
         """Seconds of an encoder and its classifiers."""

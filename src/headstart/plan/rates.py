@@ -22,6 +22,9 @@ DECODED = {80: 1588.0, 160: 912.0, 280: 587.0}
 """Files a second and core by the side they are cached at: photographs of 400 × 533 px, on another
 machine (benchmarks/README.md). Larger ones are slower; a bench file of your own images is better.
 """
+HASHED, HASHED_PIXEL = 5.3e-5, 2.3e-9
+"""Core-seconds that the hashes of an image take, and each of its cached pixels besides: measured at
+40 to 280 px."""
 LINK = 50e9
 """Bytes a second between the GPUs of two machines, 400 Gbit/s each: an assumption."""
 
@@ -282,10 +285,11 @@ class Rates:
         )
 
     def decoded(self, side: int) -> float:
-        """Image files read, decoded and scaled to a side, a second and core."""
+        """Image files read, decoded, scaled to a side and hashed, a second and core."""
         if self.benches:
             return self.benches[0].cache_images_per_s_per_core
-        return float(np.interp(side, list(DECODED), list(DECODED.values())))
+        decoded = float(np.interp(side, list(DECODED), list(DECODED.values())))
+        return 1 / (1 / decoded + HASHED + HASHED_PIXEL * side**2)
 
 
 def _same_encoder(bench: Bench, study: Study) -> bool:
