@@ -107,17 +107,20 @@ def test_shards_elsewhere_are_the_shards_here(server: Server, tmp_path: Path) ->
     assert set(server.fetched.values()) == {1}
 
 
-def test_a_shard_that_changes_changes_the_state_of_its_images(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_shard_that_changes_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    """Its images have another state, and another content: an old copy is not taken for it."""
     place = Path(server.address("x-0.tar"))
-    before = [f.state() for f in find_unlabeled(place, copies=tmp_path / "a")]
-    assert before == [f.state() for f in find_unlabeled(place, copies=tmp_path / "b")]
+    before = find_unlabeled(place, copies=tmp_path)
+    assert [f.state() for f in before] == [
+        f.state() for f in find_unlabeled(place, copies=tmp_path)
+    ]
+    assert server.fetched["x-0.tar"] == 1
     (server.folder / "x-1.tar").replace(server.folder / "x-0.tar")
     with tarfile.open(server.folder / "x-0.tar", "a") as archive:
         add(archive, "more.png", noise(99))
-    after = [f.state() for f in find_unlabeled(place, copies=tmp_path / "c")]
-    assert not set(before) & set(after)
+    after = find_unlabeled(place, copies=tmp_path)
+    assert not {f.state() for f in before} & {f.state() for f in after}
+    assert [f.read() for f in after if f.read] == [noise(n) for n in (*range(EACH, 2 * EACH), 99)]
 
 
 def test_a_single_tar_and_any_protocol(tmp_path: Path, server: Server) -> None:
@@ -155,25 +158,25 @@ def test_the_copy_that_was_not_used_for_longest_goes_first(server: Server, tmp_p
     size = max(path.stat().st_size for path in server.folder.glob("*.tar"))
     copies = Copies(tmp_path, most=2 * size)
     for number in (0, 1, 0, 2):
-        copies.open(server.address(f"x-{number}.tar")).close()
+        copies.open(server.address(f"x-{number}.tar"), 0).close()
         time.sleep(0.02)  # times of files are that coarse
     assert len(list(tmp_path.glob("*.tar"))) == 2
     for number in (0, 2):
-        copies.open(server.address(f"x-{number}.tar")).close()
+        copies.open(server.address(f"x-{number}.tar"), 0).close()
     assert server.fetched == {f"x-{n}.tar": 1 for n in range(3)}
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_server_that_fails_for_a_moment_is_asked_again(server: Server, tmp_path: Path) -> None:
     server.fails["x-0.tar"] = 2
-    with Copies(tmp_path).open(server.address("x-0.tar")) as file:
+    with Copies(tmp_path).open(server.address("x-0.tar"), 0) as file:
         assert file.read() == (server.folder / "x-0.tar").read_bytes()
 
 
 def test_threads_that_want_one_shard_fetch_it_once(server: Server, tmp_path: Path) -> None:
     copies = Copies(tmp_path)
     threads = [
-        threading.Thread(target=lambda: copies.open(server.address("x-0.tar")).close())
+        threading.Thread(target=lambda: copies.open(server.address("x-0.tar"), 0).close())
         for _ in range(8)
     ]
     for thread in threads:

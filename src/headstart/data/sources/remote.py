@@ -57,8 +57,8 @@ class Remote:
         folder = place.copies or Path(tempfile.gettempdir()) / "headstart"
         copies = Copies(folder / "shards")
         above = address_of(place.path.parent)
-        shards = [_shard(copies, f"{above}/{name}") for name in expanded(place)]
         try:
+            shards = [_shard(copies, f"{above}/{name}") for name in expanded(place)]
             return listed(place, shards)
         except StudyError as error:
             line = str(error)
@@ -70,8 +70,9 @@ class Remote:
 
 
 def _shard(copies: Copies, address: str) -> Shard:
-    name = address.rpartition("/")[2]
-    return Shard(name, partial(copies.open, address), partial(copies.changed, address), far=address)
+    changed = copies.changed(address)
+    name, opened = address.rpartition("/")[2], partial(copies.open, address, changed)
+    return Shard(name, opened, lambda: changed, far=address)
 
 
 class Copies:
@@ -92,13 +93,14 @@ class Copies:
         told = hashlib.sha256(repr(_tried(address, ask)).encode()).digest()
         return int.from_bytes(told[:6], "big")
 
-    def open(self, address: str) -> BinaryIO:
-        """The copy of a file, fetched where there is none.
+    def open(self, address: str, changed: int) -> BinaryIO:
+        """The copy of a file, fetched where there is none of it as it was when it ``changed``.
 
         Raises:
             StudyError: it cannot be fetched.
         """
-        path = self.folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.tar"
+        name = hashlib.sha256(f"{address} {changed}".encode()).hexdigest()
+        path = self.folder / f"{name[:32]}.tar"
         while True:
             with suppress(FileNotFoundError):
                 os.utime(path)  # the last one used is the last to go
