@@ -514,3 +514,24 @@ def test_recipes_leave_out_colours_that_are_none(method: str, name: str) -> None
 def test_asking_for_colours_that_are_none_is_one_line(part: str, name: str) -> None:
     line = fault({"data": {"channels": 4}, "methods": {"simclr": {part: {name: 0.1}}}})
     assert f"methods.simclr.{part}.{name}: is for colour photographs" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        (2048, 2048),
+        ("20kB", 20_000),
+        ("1.5 MB", 1_500_000),
+        ("200gb", 200 * 10**9),
+        ("3T", 3 * 10**12),
+    ],
+)
+def test_a_number_of_bytes(text: str | int, size: int) -> None:
+    assert Study(data={"cache_budget": text}).data.cache_budget == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "lots", "1e9", "5 PB", "1.2.3GB", True, "9" * 30])
+def test_what_is_no_number_of_bytes_says_how_to_write_one(text: object) -> None:
+    with pytest.raises(ValueError, match="such as 500MB or 200GB"):
+        Study(data={"cache_budget": text})

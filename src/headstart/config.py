@@ -210,7 +210,7 @@ def number_of_bytes(size: int | float | str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", str(size), re.IGNORECASE)
     count = float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ") if match else 0
     if not 1 <= count < 2**63:
-        raise ValueError(f"write a number of bytes such as 500MB or 200GB, not '{size}'")
+        raise ValueError("write a number of bytes such as 500MB or 200GB")
     return round(count)
 
 
